@@ -1,0 +1,1 @@
+"""Ground floor: params, files, errors; knows nothing of images."""

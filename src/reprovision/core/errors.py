@@ -1,0 +1,9 @@
+"""The one exception that means: the user can mend this, and the message says how."""
+
+
+class UserError(ValueError):
+    """A user's mistake or a missing thing, told in one sentence: what, where, what to do.
+
+    Stages and commands print the sentence and exit with status 1; every other exception is a
+    fault of this program and keeps its stack trace.
+    """

@@ -1,0 +1,83 @@
+"""Files and folders: where the workspace is, whole-or-nothing writes, digests."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def workspace() -> Path:
+    """The main workspace: shared by all experiments, and still there when they are gone.
+
+    DVC runs some experiments in a temporary copy of the repository and names the main one in
+    ``DVC_ROOT``; outside DVC the working directory is the workspace.
+    """
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file so that it is either whole or not there, creating its folder if need be."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 text with Unix line ends, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_png(path: str | Path, picture: "Image") -> None:
+    """Writes a Pillow picture."""
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    write_bytes(path, content.getvalue())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON that people and `git diff` can read."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes comma-separated values with a header line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """Reads comma-separated values with a header line: one dict a row, all values text."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def digest_of(*parts: bytes) -> str:
+    """SHA-256 of some byte strings, in hexadecimal; their boundaries count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+def digest_of_file(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

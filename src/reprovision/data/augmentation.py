@@ -1,0 +1,58 @@
+"""Random changes to whole batches of images, drawn anew for each image."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reprovision.core.params import AugmentParams
+
+
+class Augmentation:
+    """Shifts, rotates, scales, shears and mirrors images, all in one resampling.
+
+    Args:
+        params: the largest change of each kind; each image gets a uniform draw from -max to max.
+        seed: decides the draws.
+    """
+
+    def __init__(self, params: AugmentParams, seed: int) -> None:
+        self.params = params
+        self.generator = torch.Generator().manual_seed(seed)
+        resampled = (params.shift, params.rotate, params.scale, params.shear)
+        self.active = params.flip or any(resampled)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """From uint8 (N, C, H, W) to float32 of the same shape, still in 0..255.
+
+        What comes in from outside the image repeats its border.
+        """
+        if not self.active:
+            return pixels
+        maps = self._affine_maps(len(pixels)).to(pixels.device)
+        grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+        return functional.grid_sample(
+            pixels.float(), grid, padding_mode="border", align_corners=False
+        )
+
+    def _affine_maps(self, count: int) -> Tensor:
+        """(N, 2, 3): from coordinates in the new image, -1..1, to those in the old."""
+        p = self.params
+        draws = torch.rand(6, count, generator=self.generator) * 2 - 1
+        angle = draws[0] * math.radians(p.rotate)
+        zoom = 1 + draws[1] * p.scale
+        shear = (draws[2] * math.radians(p.shear)).tan()
+        # the whole image is 2 wide in these coordinates
+        shift_x, shift_y = draws[3] * 2 * p.shift, draws[4] * 2 * p.shift
+        mirror = torch.where(draws[5] < 0, -1.0, 1.0) if p.flip else torch.ones(count)
+        cos, sin = angle.cos() / zoom, angle.sin() / zoom
+        rows = [
+            mirror * cos,
+            mirror * (shear * cos - sin),
+            shift_x,
+            sin,
+            shear * sin + cos,
+            shift_y,
+        ]
+        return torch.stack(rows, 1).view(count, 2, 3)

@@ -1,0 +1,1 @@
+"""From logits to figures and pictures of how good a classifier is."""

@@ -1,0 +1,39 @@
+"""Running a classifier over many images."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reprovision.data.dataset import Split
+from reprovision.models import Classifier
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean cross-entropy loss in nats, and accuracy as a fraction."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.inference_mode()
+def predict(classifier: Classifier, images: Tensor, batch_size: int) -> Tensor:
+    """Logits (N, classes), float32 on the CPU, for uint8 images (N, C, H, W) in order.
+
+    The classifier is left in evaluation mode.
+    """
+    classifier.eval()
+    device = classifier.scale.device
+    parts = [classifier(batch.to(device)).float().cpu() for batch in images.split(batch_size)]
+    return torch.cat(parts) if parts else torch.empty(0)
+
+
+def score(classifier: Classifier, split: Split, batch_size: int) -> Scores:
+    """Loss and accuracy over a split."""
+    logits = predict(classifier, torch.from_numpy(split.images), batch_size)
+    labels = torch.from_numpy(split.labels)
+    loss = functional.cross_entropy(logits.double(), labels)
+    accuracy = (logits.argmax(1) == labels).double().mean()
+    return Scores(loss.item(), accuracy.item())

@@ -1,0 +1,52 @@
+"""What the model families share: activations, initial weights, the fully connected head."""
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+from reprovision.core.params import Init, ModelParams
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+INITS: dict[str, Callable[[Tensor], Tensor]] = {
+    "kaiming_uniform": lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu"),
+    "kaiming_normal": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "orthogonal": nn.init.orthogonal_,
+}
+
+
+def head(params: ModelParams, inputs: int, classes: int) -> list[nn.Module]:
+    """Flatten, the hidden layers with activation and dropout, and the last layer."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for width in params.hidden:
+        layers += [nn.Linear(inputs, width), ACTIVATIONS[params.activation]()]
+        if params.dropout:
+            layers.append(nn.Dropout(params.dropout))
+        inputs = width
+    return [*layers, nn.Linear(inputs, classes)]
+
+
+def initialize(network: nn.Sequential, params: ModelParams) -> nn.Sequential:
+    """Draws the weights of all layers as asked, those of the last by its own rule.
+
+    Biases and ``default`` layers keep PyTorch's own initial values.
+    """
+    *earlier, last = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    _draw(earlier, params.init)
+    _draw([last], params.init_last)
+    return network
+
+
+def _draw(layers: Iterable[nn.Linear | nn.Conv2d], init: Init) -> None:
+    if init != "default":
+        for layer in layers:
+            INITS[init](layer.weight)

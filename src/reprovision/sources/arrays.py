@@ -1,0 +1,18 @@
+"""Images that are in memory as one array."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from reprovision.sources.imaging import fit_chunk
+from reprovision.sources.source import CHUNK, Part, Shape
+
+
+def part_of_arrays(images: np.ndarray, labels: np.ndarray, prefix: str) -> Part:
+    """A part whose images (N, C, H, W) are in memory already."""
+
+    def read(shape: Shape) -> Iterator[np.ndarray]:
+        for start in range(0, len(images), CHUNK):
+            yield fit_chunk(images[start : start + CHUNK], shape)
+
+    return Part(labels, [f"{prefix}/{i}" for i in range(len(labels))], read)

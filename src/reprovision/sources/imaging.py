@@ -1,0 +1,59 @@
+"""Single images: decoding files and fitting pixels to the wanted shape, with Pillow."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from reprovision.core.errors import UserError
+from reprovision.sources.source import Shape
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused: beyond a camera's, and a small file can claim any size."""
+
+
+def fit_chunk(images: np.ndarray, shape: Shape) -> np.ndarray:
+    """Fits uint8 images (n, C, H, W) to a shape; no copy where they have it already."""
+    if images.shape[1:] == (shape.channels, shape.height, shape.width):
+        return images
+    return np.stack([_fit(_to_pillow(image), shape) for image in images])
+
+
+def read_image(path: Path, shape: Shape) -> np.ndarray:
+    """Reads an image file as uint8 (C, H, W): turned upright, scaled, cropped at the centre.
+
+    Raises:
+        UserError: the file is not a whole image, or has more than MAX_PIXELS pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(f"{image.width}x{image.height} pixels are too many")
+                image.draft(None, (2 * shape.width, 2 * shape.height))
+                return _fit(ImageOps.exif_transpose(image), shape)
+    except UserError:
+        raise
+    # Pillow's decoders raise nearly anything on a damaged file
+    except Exception as error:
+        raise UserError(f"{error}" or type(error).__name__) from error
+
+
+def _to_pillow(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0))
+
+
+def _fit(image: Image.Image, shape: Shape) -> np.ndarray:
+    if image.mode in ("RGBA", "LA", "PA", "P"):
+        # transparent pixels hide arbitrary colours: show them on white, as a page would
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("L" if shape.channels == 1 else "RGB")
+    if image.size != (shape.width, shape.height):
+        image = ImageOps.fit(image, (shape.width, shape.height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    return pixels[None] if shape.channels == 1 else pixels.transpose(2, 0, 1)

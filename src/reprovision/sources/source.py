@@ -1,0 +1,53 @@
+"""What every source of images offers, whatever its format."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK = 1024
+"""Images read at a time: memory stays bounded whatever their number."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An image's size in memory: channels, height and width in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The train or the test images of a source.
+
+    Attributes:
+        labels: (N,) int64, indices into the source's classes.
+        origins: N names that lead back to the original: a file, or a position in an archive.
+        read: yields all N images of a given shape in order, as uint8 arrays (n, C, H, W).
+    """
+
+    labels: np.ndarray
+    origins: Sequence[str]
+    read: Callable[[Shape], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A labelled set of images.
+
+    Attributes:
+        name: of the descriptor or folder.
+        classes: class names in the order of the labels.
+        shape: the images' own shape, or None where they differ from one another.
+        train: always there.
+        val, test: None where the source doesn't bring its own; they are then split off train.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    shape: Shape | None
+    train: Part
+    val: Part | None = None
+    test: Part | None = None

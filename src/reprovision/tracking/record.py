@@ -1,0 +1,158 @@
+"""One MLflow run for each pipeline run: found by its key, completed as far as it lacks anything.
+
+Writing the same record twice changes nothing, so that an interrupted or repeated track stage, and
+a training that was followed live, all end with the same run.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+
+from reprovision.core.files import digest_of_file
+from reprovision.core.params import Params, flatten
+from reprovision.data.dataset import load_info
+from reprovision.tracking import provenance
+from reprovision.tracking.models import log_model
+from reprovision.tracking.notes import read_note
+from reprovision.tracking.store import CHECKPOINT_TAG, Store, open_store
+from reprovision.training.history import Epoch, read_history
+
+MAX_BATCH = 1000
+"""Metrics that MLflow takes in one call."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Paths of what the pipeline made."""
+
+    prepared: Path
+    checkpoint: Path
+    exported: Path
+    results: Path
+
+    @property
+    def history(self) -> Path:
+        return self.results / "history.csv"
+
+    def artifacts(self) -> Iterator[tuple[Path, str | None]]:
+        """Files for people to look at, each with its folder in MLflow."""
+        for path in sorted(self.results.glob("*.*")):
+            yield path, None
+        for path in sorted((self.results / "plots").glob("*.png")):
+            yield path, "plots"
+        yield self.exported / "README.md", None
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a pipeline run stands in MLflow.
+
+    Attributes:
+        run_id, run_name: of the run.
+        version: of the registered model.
+    """
+
+    run_id: str
+    run_name: str
+    version: str
+
+
+def write_epochs(params: Params, key: str, history: list[Epoch]) -> None:
+    """Finds or creates the run of this key, and writes the epochs that it lacks.
+
+    Raises:
+        UserError: MLflow can't be reached.
+    """
+    with open_store(params.track.experiment) as store:
+        _log_epochs(store.client, store.find(key) or _create(store, params, key), history)
+
+
+def write_record(params: Params, key: str, results: Results) -> Record:
+    """Finds or creates the run of this key and checkpoint, and writes all that it lacks.
+
+    Raises:
+        UserError: MLflow can't be reached.
+    """
+    checkpoint = digest_of_file(results.checkpoint)
+    with open_store(params.track.experiment) as store:
+        run = store.find(key, checkpoint) or _create(store, params, key)
+        _log_tags(store.client, run, {CHECKPOINT_TAG: checkpoint, **provenance.of_experiment()})
+        _log_dataset(store.client, run, params, results)
+        _log_epochs(store.client, run, read_history(results.history))
+        _log_summary(store.client, run, key, results)
+        for path, folder in results.artifacts():
+            store.client.log_artifact(run.info.run_id, str(path), folder)
+        version = log_model(
+            store.client, run, params.track.model_name, results.exported, results.prepared
+        )
+        store.client.set_terminated(run.info.run_id)
+        return Record(run.info.run_id, run.info.run_name, version)
+
+
+def _create(store: Store, params: Params, key: str) -> Run:
+    tags = {**provenance.of_code(), **provenance.of_experiment()}
+    run = store.create(key, provenance.run_name(params), tags)
+    shown = [Param(name, _text(value)) for name, value in flatten(params).items()]
+    # an mlp has no convolutions: their params would only be noise
+    if params.model.name == "mlp":
+        shown = [param for param in shown if not param.key.startswith("model.conv.")]
+    store.client.log_batch(run.info.run_id, params=shown)
+    return run
+
+
+def _log_tags(client: MlflowClient, run: Run, tags: dict[str, str]) -> None:
+    client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _log_dataset(client: MlflowClient, run: Run, params: Params, results: Results) -> None:
+    info = load_info(results.prepared)
+    dataset = Dataset(
+        name=info.name,
+        # MLflow takes 36 characters
+        digest=info.digest[:32],
+        source_type="local",
+        source=json.dumps({"uri": params.data.source}),
+        profile=json.dumps({name: sum(split.counts) for name, split in info.splits.items()}),
+    )
+    context = InputTag("mlflow.data.context", "training and evaluation")
+    client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
+
+
+def _log_epochs(client: MlflowClient, run: Run, history: list[Epoch]) -> None:
+    """Writes the epochs after the last one that the run has."""
+    written = client.get_metric_history(run.info.run_id, "train_loss")
+    last = max((metric.step for metric in written), default=0)
+    now = int(time.time() * 1000)
+    metrics = [
+        Metric(name, value, now, epoch.epoch)
+        for epoch in history[last:]
+        for name, value in vars(epoch).items()
+        if name != "epoch" and value is not None
+    ]
+    for start in range(0, len(metrics), MAX_BATCH):
+        client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH])
+
+
+def _log_summary(client: MlflowClient, run: Run, key: str, results: Results) -> None:
+    """Writes the figures that a run has once: test metrics and training time."""
+    test = json.loads((results.results / "test.json").read_text(encoding="utf-8"))
+    figures = {f"test_{name}": float(value) for name, value in test.items()}
+    seconds, environment = read_note(key)
+    if seconds is not None:
+        figures["train_seconds"] = seconds
+        _log_tags(client, run, {f"environment.{k}": v for k, v in environment.items()})
+    now = int(time.time() * 1000)
+    known = client.get_run(run.info.run_id).data.metrics
+    changed = [Metric(k, v, now, 0) for k, v in figures.items() if known.get(k) != v]
+    client.log_batch(run.info.run_id, metrics=changed)
+
+
+def _text(value: Any) -> str:
+    """A param's value as params.yaml has it."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,135 @@
+"""Where runs are written: `MLFLOW_TRACKING_URI`, or SQLite in the main workspace.
+
+Every path is resolved against the main workspace: DVC deletes the temporary copies it runs
+experiments in, and a store inside one would vanish with it.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from reprovision.core.errors import UserError
+from reprovision.core.files import workspace
+
+# a server that hangs is given up after about 20 seconds, unless the user has set these otherwise;
+# mlflow reads them when it is imported
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+import mlflow  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Run  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+LOCK_SECONDS = 120
+KEY_TAG = "reprovision.key"
+CHECKPOINT_TAG = "reprovision.checkpoint"
+
+for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open tracking store.
+
+    Attributes:
+        client: connected to it.
+        experiment_id: of the experiment that runs go to.
+    """
+
+    client: MlflowClient
+    experiment_id: str
+
+    def find(self, key: str, checkpoint: str | None = None) -> Run | None:
+        """The newest run with this key whose checkpoint, where it has one, is the given one."""
+        runs = self.client.search_runs(
+            [self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", order_by=["start_time DESC"]
+        )
+        fitting = (
+            r for r in runs if checkpoint in (None, r.data.tags.get(CHECKPOINT_TAG, checkpoint))
+        )
+        return next(fitting, None)
+
+    def create(self, key: str, name: str, tags: dict[str, str]) -> Run:
+        """A new run that can be found by its key."""
+        return self.client.create_run(
+            self.experiment_id, run_name=name, tags={**tags, KEY_TAG: key}
+        )
+
+
+def tracking_uri() -> str:
+    """The address of the tracking server or store, with absolute paths."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme, found, rest = uri.partition(":///")
+    if found and scheme.startswith("sqlite") and not Path(rest).is_absolute():
+        return f"{scheme}:///{workspace() / rest}"
+    if "://" not in uri and uri != "databricks":
+        return (workspace() / uri).as_uri()
+    return uri
+
+
+def ui_command() -> str:
+    """How to see the runs in a browser."""
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return uri
+    own = uri == f"sqlite:///{workspace() / 'mlflow.db'}"
+    return "uv run mlflow ui" + ("" if own else f" --backend-store-uri {uri}")
+
+
+@contextmanager
+def open_store(experiment: str) -> Iterator[Store]:
+    """Opens the tracking store, making store and experiment at first use.
+
+    The block runs under a lock of the main workspace: two processes that set up a new SQLite store
+    at once would both migrate it and leave it corrupt, and two that look for the same run would
+    both create it.
+
+    Raises:
+        UserError: the store can't be reached, within a bounded time.
+    """
+    uri = tracking_uri()
+    folder = workspace() / ".reprovision"
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / "mlflow.lock", timeout=LOCK_SECONDS), reaching(uri):
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient(uri)
+            yield Store(client, _experiment_id(client, experiment, uri))
+    except Timeout:
+        raise UserError(
+            f"another process has held the MLflow store for {LOCK_SECONDS} s: end it, then run "
+            "`uv run dvc repro` again"
+        ) from None
+
+
+@contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Turns what MLflow raises when its store is away into one sentence."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise UserError(
+            f"MLflow at {uri} can't be used ({reason}): start the server or set "
+            "MLFLOW_TRACKING_URI, then run `uv run dvc repro` again; nothing else is lost"
+        ) from error
+
+
+def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # a server knows where its artifacts go; a local store would take the working directory
+        local = None if uri.startswith("http") else (workspace() / "mlartifacts").as_uri()
+        experiment_id: str = client.create_experiment(name, artifact_location=local)
+        return experiment_id
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)

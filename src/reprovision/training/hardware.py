@@ -1,0 +1,61 @@
+"""What the machine can do: devices, threads, number formats."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from reprovision.core.errors import UserError
+from reprovision.core.params import TrainParams
+
+
+def choose_device(params: TrainParams) -> torch.device:
+    """The device of `train.device`; `auto` takes CUDA, else MPS, else the CPU.
+
+    Raises:
+        UserError: the device asked for is not there.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if params.device == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available[params.device]:
+        raise UserError(
+            f"train.device is {params.device}, which this machine does not have: use auto"
+        )
+    return torch.device(params.device)
+
+
+def set_threads(params: TrainParams) -> None:
+    """Lets torch use `train.threads` CPU threads; `auto` takes all processors it may run on.
+
+    Sums are split among threads, so that their number can change the last bits of a result.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(available or 1 if params.threads == "auto" else params.threads)
+
+
+def choose_precision(params: TrainParams, device: torch.device) -> torch.dtype:
+    """The number format of `train.precision`; `auto` takes bfloat16 where it is fast.
+
+    That is on CPUs with AVX512-BF16 or AMX instructions and on GPUs since NVIDIA's Ampere; weights
+    stay float32 in any case.
+    """
+    if params.precision == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            able = torch.cpu.get_capabilities()
+            fast = device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if params.precision == "bf16" else torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Computes matrix products in the given format."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, precision)

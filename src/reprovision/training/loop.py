@@ -1,0 +1,183 @@
+"""The training loop: from prepared images and params to a trained classifier and its history.
+
+Random state is derived from seed and epoch, and everything else that an epoch starts from is in
+`TrainingState`: an interrupted run goes on from its last whole epoch to the same bytes.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from reprovision.core.params import Params
+from reprovision.data.augmentation import Augmentation
+from reprovision.data.batches import Batches, seed_for
+from reprovision.data.dataset import DatasetInfo, Split
+from reprovision.models import Classifier, build_model
+from reprovision.models.inference import score
+from reprovision.training.hardware import autocast, choose_device, choose_precision, set_threads
+from reprovision.training.history import Epoch
+from reprovision.training.optimizers import build_loss, build_optimizer, learning_rate
+
+VAL_BATCH = 1000
+"""Images scored at once: enough to fill the processor, few enough for its cache."""
+
+
+class Totals:
+    """Sums over the batches of an epoch; they stay on the device, so that no step waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.images = 0
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.images += len(labels)
+        self.loss += loss.detach() * len(labels)
+        self.correct += (logits.detach().argmax(1) == labels).sum()
+
+    def mean_loss(self) -> float:
+        return self.loss.item() / self.images
+
+    def accuracy(self) -> float:
+        return self.correct.item() / self.images
+
+
+class Watcher:
+    """Is told how training goes, and can't change it."""
+
+    def batch_done(self, epoch: int, totals: Totals) -> None:
+        """Called after each step; `epoch` counts from 1."""
+
+    def epoch_done(self, state: "TrainingState") -> None:
+        """Called when an epoch is trained, scored and part of the history."""
+
+
+@dataclass
+class TrainingState:
+    """All that the next epoch starts from.
+
+    Attributes:
+        classifier: the weights that the optimiser changes.
+        optimizer: with its momenta.
+        average: exponential moving average of the weights, where `train.ema` asks for one.
+        best: weights to keep; with `train.keep: best`, those of the best epoch so far.
+        history: the epochs so far.
+    """
+
+    classifier: Classifier
+    optimizer: torch.optim.Optimizer
+    average: Classifier | None
+    best: dict[str, Tensor] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def shipped(self) -> Classifier:
+        """The classifier that is scored and kept: the average where there is one."""
+        return self.average or self.classifier
+
+
+def start(params: Params, info: DatasetInfo) -> TrainingState:
+    """A fresh classifier and optimiser on the device that the params ask for.
+
+    Raises:
+        UserError: the device is not there, or the network doesn't fit the images.
+    """
+    set_threads(params.train)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed_for(params.seed, 0, "weights"))
+    classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
+    classifier.to(choose_device(params.train), memory_format=torch.channels_last)
+    average = copy.deepcopy(classifier) if params.train.ema else None
+    return TrainingState(classifier, build_optimizer(params.train, classifier), average)
+
+
+def describe_hardware(state: TrainingState, params: Params) -> dict[str, str]:
+    """What the training runs on: device, number format, CPU threads."""
+    device = state.classifier.scale.device
+    precision = choose_precision(params.train, device)
+    return {
+        "device": str(device),
+        "precision": str(precision).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def train(
+    state: TrainingState, train: Split, val: Split, params: Params, watchers: Sequence[Watcher] = ()
+) -> None:
+    """Trains from where the state is to the last epoch; then `state.shipped` holds what to keep.
+
+    Args:
+        state: from `start`, or restored from an interrupted run.
+        train, val: prepared splits; val may be empty, unless the best epoch is to be kept.
+        watchers: are told of each batch and epoch.
+    """
+    device = state.classifier.scale.device
+    batches = Batches(train, params.train.batch_size, device)
+    for epoch in range(len(state.history), params.train.epochs):
+        totals = _train_epoch(state, batches, params, epoch, watchers)
+        scores = score(state.shipped, val, VAL_BATCH) if len(val) else None
+        state.history.append(
+            Epoch(
+                epoch=epoch + 1,
+                train_loss=totals.mean_loss(),
+                train_accuracy=totals.accuracy(),
+                val_loss=scores.loss if scores else None,
+                val_accuracy=scores.accuracy if scores else None,
+                lr=state.optimizer.param_groups[0]["lr"],
+            )
+        )
+        if params.train.keep == "last" or _is_best(state.history):
+            weights = state.shipped.state_dict()
+            state.best = {name: value.clone() for name, value in weights.items()}
+        for watcher in watchers:
+            watcher.epoch_done(state)
+    state.shipped.load_state_dict(state.best)
+
+
+def _train_epoch(
+    state: TrainingState, batches: Batches, params: Params, epoch: int, watchers: Sequence[Watcher]
+) -> Totals:
+    """One pass over the training images."""
+    classifier, optimizer = state.classifier.train(), state.optimizer
+    model = torch.compile(classifier) if params.train.compile else classifier
+    loss_function = build_loss(params.train)
+    device = batches.labels.device
+    precision = choose_precision(params.train, device)
+    augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
+    totals = Totals(device)
+    torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
+    for index, (pixels, labels) in enumerate(batches.epoch(seed_for(params.seed, epoch, "order"))):
+        step = epoch * len(batches) + index
+        optimizer.param_groups[0]["lr"] = learning_rate(params.train, step, len(batches))
+        with autocast(device, precision):
+            logits = model(augment(pixels))
+        loss = loss_function(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if state.average:
+            _update_average(state.average, classifier, params.train.ema, step)
+        totals.add(loss, logits, labels)
+        for watcher in watchers:
+            watcher.batch_done(epoch + 1, totals)
+    return totals
+
+
+@torch.no_grad()
+def _update_average(average: Classifier, classifier: Classifier, decay: float, step: int) -> None:
+    """Moves the average towards the weights; early on faster, so that it forgets the start."""
+    decay = min(decay, (1 + step) / (10 + step))
+    weights = list(classifier.parameters())
+    torch._foreach_lerp_(list(average.parameters()), weights, 1 - decay)
+    for mine, theirs in zip(average.buffers(), classifier.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+def _is_best(history: list[Epoch]) -> bool:
+    """Whether the last epoch beats all before: by validation accuracy, then by loss."""
+    ranks = [(epoch.val_accuracy or 0, -(epoch.val_loss or 0)) for epoch in history]
+    return ranks[-1] == max(ranks) and ranks.index(ranks[-1]) == len(ranks) - 1

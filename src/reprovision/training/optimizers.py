@@ -1,0 +1,70 @@
+"""Optimisers, learning-rate schedules and loss functions by name."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reprovision.core.params import TrainParams
+
+
+def build_optimizer(params: TrainParams, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of `train.optimizer`, fused where torch has it: one kernel for all weights."""
+    weights = list(model.parameters())
+    lr, decay = params.lr, params.weight_decay
+    match params.optimizer:
+        case "sgd":
+            return torch.optim.SGD(
+                weights, lr, params.momentum, 0, decay, params.nesterov, fused=True
+            )
+        case "adam":
+            return torch.optim.Adam(weights, lr, params.betas, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(weights, lr, params.betas, weight_decay=decay, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(
+                weights, lr, momentum=params.momentum, weight_decay=decay, foreach=True
+            )
+
+
+def learning_rate(params: TrainParams, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step, counted from 0 over all epochs.
+
+    It is a pure function, so that a resumed run needs no state. All schedules first rise linearly
+    over the fraction `train.warmup` of all steps. Then `constant` stays; `step` is multiplied by
+    `step_factor` every `step_epochs`; `cosine` falls to zero along half a cosine (Loshchilov and
+    Hutter, arXiv:1608.03983); `one_cycle` falls to zero along a line (Smith and Topin,
+    arXiv:1708.07120).
+    """
+    total = params.epochs * steps_per_epoch
+    warmup = params.warmup * total
+    if step < warmup:
+        return params.lr * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / (total - warmup)
+    match params.schedule:
+        case "constant":
+            return params.lr
+        case "step":
+            return params.lr * params.step_factor ** (
+                step // (steps_per_epoch * params.step_epochs)
+            )
+        case "cosine":
+            return params.lr * (1 + math.cos(math.pi * progress)) / 2
+        case "one_cycle":
+            return params.lr * (1 - progress)
+
+
+def build_loss(params: TrainParams) -> Callable[[Tensor, Tensor], Tensor]:
+    """The training loss: from logits (N, K) and labels (N,), the mean over the batch.
+
+    ``softmax_cross_entropy`` feeds probabilities to a loss that takes logits, as one of the
+    tutorials does; it learns more slowly and is here to compare.
+    """
+
+    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+        scores = logits.softmax(1) if params.loss == "softmax_cross_entropy" else logits
+        return functional.cross_entropy(scores, labels, label_smoothing=params.label_smoothing)
+
+    return cross_entropy

@@ -1,0 +1,107 @@
+"""What an interrupted training run leaves behind, and how the next one goes on from it.
+
+The state lies in `.resume/KEY/` of the main workspace, outside Git and DVC. The key is a digest of
+everything that training depends on, so that no run goes on from another params', data's or code's
+state. It is replaced after each epoch, whole or not at all, and deleted when training ends.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from reprovision.core.files import digest_of, write_bytes
+from reprovision.training.history import Epoch
+from reprovision.training.loop import TrainingState, Watcher
+
+KEPT = 20
+"""States of runs that were never taken up again; the oldest go first."""
+
+
+class ResumeFolder(Watcher):
+    """Keeps the state of one training run.
+
+    Args:
+        root: the folder of all such states.
+        key: of this run.
+    """
+
+    def __init__(self, root: Path, key: str) -> None:
+        self.root = root
+        self.folder = root / key
+        self.path = self.folder / "state.safetensors"
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """Replaces what was kept by the present state."""
+        tensors = {
+            name: value.cpu().clone().contiguous() for name, value in _tensors(state).items()
+        }
+        history = json.dumps([asdict(epoch) for epoch in state.history])
+        content = {"history": history, "digest": _digest(tensors, history)}
+        write_bytes(self.path, save(tensors, {"state": json.dumps(content)}))
+        for old in sorted(self.root.iterdir(), key=_age)[KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def restore(self, state: TrainingState) -> bool:
+        """Fills a fresh state with what was kept; False where nothing whole is there."""
+        try:
+            with safe_open(str(self.path), framework="pt") as file:
+                content = json.loads((file.metadata() or {})["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if content["digest"] != _digest(tensors, content["history"]):
+                return False
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return False
+        _fill(state, tensors)
+        state.history = [Epoch(**epoch) for epoch in json.loads(content["history"])]
+        return True
+
+    def delete(self) -> None:
+        """Forgets the state."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    """All tensors of a state under one flat set of names."""
+    groups = {"model": state.classifier.state_dict(), "best": state.best}
+    if state.average:
+        groups["average"] = state.average.state_dict()
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        groups[f"optimizer/{index}"] = {k: v for k, v in moments.items() if v is not None}
+    return {f"{group}/{name}": v for group, values in groups.items() for name, v in values.items()}
+
+
+def _fill(state: TrainingState, tensors: dict[str, Tensor]) -> None:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        group, _, key = name.rpartition("/")
+        groups.setdefault(group, {})[key] = value
+    state.classifier.load_state_dict(groups["model"])
+    if state.average:
+        state.average.load_state_dict(groups["average"])
+    moments = {
+        int(group.removeprefix("optimizer/")): values
+        for group, values in groups.items()
+        if group.startswith("optimizer/")
+    }
+    fresh = state.optimizer.state_dict()
+    state.optimizer.load_state_dict({"state": moments, "param_groups": fresh["param_groups"]})
+    state.best = groups["best"]
+
+
+def _digest(tensors: dict[str, Tensor], history: str) -> str:
+    # channels-last weights have no bytes in the order that numpy takes without a copy
+    parts = [name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors)]
+    return digest_of(*parts, history.encode())
+
+
+def _age(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except FileNotFoundError:
+        # another run deleted its state just now
+        return 0.0
