@@ -37,9 +37,9 @@ def main(prepared: str, checkpoint: str, history: str, results: str) -> None:
     plots.draw_mistakes(test.images, predictions, params.mistakes, out / "plots/mistakes.png")
     write_json(out / "test.json", asdict(metrics))
     print(
-        f"test accuracy {metrics.accuracy:.2%} ({metrics.accuracy_low:.2%} to "
-        f"{metrics.accuracy_high:.2%} at {params.confidence:.0%} confidence), loss {metrics.loss:.4f}, "
-        f"{metrics.images:,} images"
+        f"test accuracy {metrics.accuracy:.2%} over {metrics.images:,} images "
+        f"({params.confidence:.0%} interval {metrics.accuracy_low:.2%} to "
+        f"{metrics.accuracy_high:.2%}), loss {metrics.loss:.4f}"
     )
 
 

@@ -26,8 +26,8 @@ def main(prepared: str, checkpoint: str, predictions: str, exported: str, report
     write_json(report, asdict(parity))
     size = (out / "model.onnx").stat().st_size / 1024
     print(
-        f"model.onnx, {size:,.0f} KiB: {parity.same_predictions:,} of {parity.images:,} test images "
-        f"get PyTorch's class, probabilities differ by {parity.max_difference:.1e} at most"
+        f"model.onnx, {size:,.0f} KiB: PyTorch's class for {parity.same_predictions:,} of "
+        f"{parity.images:,} test images, probabilities within {parity.max_difference:.1e}"
     )
 
 

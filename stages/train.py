@@ -23,9 +23,8 @@ def main(prepared: str, checkpoint: str, history: str) -> None:
     key = training_key(params, info)
     state = loop.start(params, info)
     hardware = loop.describe_hardware(state, params)
-    print(
-        f"{params.model.name}, {count_weights(state.classifier):,} weights, {', '.join(hardware.values())}"
-    )
+    weights = count_weights(state.classifier)
+    print(f"{params.model.name}, {weights:,} weights; {', '.join(map(' '.join, hardware.items()))}")
 
     resume = ResumeFolder(workspace() / ".resume", key)
     if resume.restore(state):

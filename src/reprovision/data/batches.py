@@ -1,6 +1,7 @@
 """Whole batches gathered from tensors in memory, in an order that seed and epoch decide."""
 
 from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Batches:
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return ceil(len(self.labels) / self.batch_size)
 
     def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields every image once: pixels uint8 (n, C, H, W) and labels int64 (n,)."""

@@ -1,6 +1,8 @@
 """Sheets of thumbnails with captions, drawn with Pillow: the same images give the same bytes."""
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,8 @@ def draw_sheet(images: np.ndarray, captions: Sequence[str], title: str, path: st
     rows = -(-len(images) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * width + GAP, rows * height + 48), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, 12), title, "black", ImageFont.load_default(18))
-    font = ImageFont.load_default(14)
+    draw.text((GAP, 12), title, "black", _font(15))
+    font = _font(12)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         x = GAP + index % COLUMNS * width
         y = 48 + index // COLUMNS * height
@@ -57,7 +59,17 @@ def thumbnail(image: np.ndarray) -> Image.Image:
     return picture.convert("RGB").resize((TILE, TILE), filter_)
 
 
-def _shorten(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib ships and draws with; it is found without importing that."""
+    spec = find_spec("matplotlib")
+    assert spec and spec.origin, "matplotlib is a dependency"
+    return ImageFont.truetype(
+        Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size
+    )
+
+
+def _shorten(line: str, font: ImageFont.FreeTypeFont) -> str:
     if font.getlength(line) <= TILE:
         return line
     while line and font.getlength(line + "…") > TILE:

@@ -48,7 +48,7 @@ def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path
     ordered = sorted(classes, key=lambda c: (c.recall, c.name), reverse=True)
     height = max(3.0, 1.2 + 0.32 * len(ordered))
     title = f"Recall by class, with {confidence:.0%} interval"
-    figure, axes = _axes(title, "recall", "", (6.5, height))
+    figure, axes = _axes(title, "recall (in brackets: test images of the class)", "", (6.5, height))
     recalls = np.array([c.recall for c in ordered])
     ends = np.array([(c.recall - c.recall_low, c.recall_high - c.recall) for c in ordered])
     rows = range(len(ordered))
@@ -64,11 +64,13 @@ def draw_reliability(bins: list[Bin], path: str | Path) -> None:
     figure, axes = _axes(title, "confidence", "accuracy", (5, 5))
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
     confidences, accuracies = [b.confidence for b in bins], [b.accuracy for b in bins]
-    axes.plot(confidences, accuracies, "-", color=BLUE, linewidth=1)
+    axes.vlines(confidences, confidences, accuracies, color=BLUE, linewidth=1)
     largest = max(b.images for b in bins)
     sizes = [20 + 180 * b.images / largest for b in bins]
-    axes.scatter(confidences, accuracies, sizes, color=BLUE, label="bin; its area: images")
-    axes.legend(loc="upper left")
+    axes.scatter(
+        confidences, accuracies, sizes, color=BLUE, label="images of like confidence", alpha=0.7
+    )
+    axes.legend(loc="lower right")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     _save(figure, path)
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 classes = {classes!r}
 picture = Image.open("picture.png").convert("{mode}").resize(({width}, {height}))
-pixels = np.asarray(picture, np.uint8).reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)
+pixels = np.asarray(picture).reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)
 session = onnxruntime.InferenceSession("model.onnx")
 probabilities = session.run(None, {{"pixels": pixels}})[0][0]
 print(classes[probabilities.argmax()], probabilities.max())
@@ -91,8 +91,8 @@ def write_card(
         f"{channels}, {height}, {width}), and gives `probabilities`, float32 (N, "
         f"{len(data.classes)}). Normalisation is inside the model.",
         use,
-        f"Checked against PyTorch over {parity.images:,} test images: the largest difference in any "
-        f"probability is {parity.max_difference:.1e}, and {parity.same_predictions:,} images get "
+        f"Checked against PyTorch over {parity.images:,} test images: the largest difference in "
+        f"any probability is {parity.max_difference:.1e}, and {parity.same_predictions:,} images get "
         "the same class.",
         "## Limits",
         f"The figures hold for images like those of `{params.data.source}`; for others they are "

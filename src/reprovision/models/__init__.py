@@ -28,6 +28,9 @@ class Classifier(nn.Module):
         mean, std: for each of C channels, of pixels in 0..1.
     """
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, network: nn.Sequential, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network

@@ -86,11 +86,15 @@ class IdxDescriptor(Section):
     def _opener(self, file: Archive | str, folder: Path) -> tuple[Open, str]:
         if isinstance(file, Archive):
             path = obtain(file, folder, self.mirrors)
-            return partial(gzip.open, path, "rb"), str(path)
+            return partial(_open_gzip, path), str(path)
         if self.zip is None:
             raise UserError(f"{file} is a member of no zip: give it as a file with its md5")
         path = obtain(self.zip, folder, self.mirrors)
         return partial(_open_member, path, file), f"{path}:{file}"
+
+
+def _open_gzip(path: Path) -> IO[bytes]:
+    return gzip.open(path)  # type: ignore[return-value]
 
 
 def _open_member(path: Path, member: str) -> IO[bytes]:

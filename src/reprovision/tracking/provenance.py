@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from reprovision.core.params import Params
 
@@ -23,7 +24,7 @@ def of_experiment() -> dict[str, str]:
 
 def run_name(params: Params) -> str:
     """The DVC experiment's name; outside experiments source, model and commit."""
-    source = os.path.basename(params.data.source).removesuffix(".yaml")
+    source = Path(params.data.source).stem
     commit = _git("rev-parse", "--short", "HEAD") or "no commit"
     return os.environ.get("DVC_EXP_NAME") or f"{source} {params.model.name} {commit}"
 

@@ -89,7 +89,7 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
-    classifier.to(choose_device(params.train), memory_format=torch.channels_last)
+    classifier.to(choose_device(params.train)).to(memory_format=torch.channels_last)
     average = copy.deepcopy(classifier) if params.train.ema else None
     return TrainingState(classifier, build_optimizer(params.train, classifier), average)
 
@@ -171,8 +171,8 @@ def _train_epoch(
 def _update_average(average: Classifier, classifier: Classifier, decay: float, step: int) -> None:
     """Moves the average towards the weights; early on faster, so that it forgets the start."""
     decay = min(decay, (1 + step) / (10 + step))
-    weights = list(classifier.parameters())
-    torch._foreach_lerp_(list(average.parameters()), weights, 1 - decay)
+    weights: list[Tensor] = [*classifier.parameters()]
+    torch._foreach_lerp_([*average.parameters()], weights, 1 - decay)
     for mine, theirs in zip(average.buffers(), classifier.buffers(), strict=True):
         mine.copy_(theirs)
 
