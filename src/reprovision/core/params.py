@@ -60,12 +60,30 @@ Init = Literal[
 ]
 
 
+KernelSize = Annotated[int, _number, Field(ge=1, le=31)]
+Stride = Annotated[int, _number, Field(ge=1, le=8)]
+
+
 class ConvParams(Section):
     channels: Annotated[list[Count], Field(min_length=1)]
-    kernel_size: Annotated[int, _number, Field(ge=1, le=31)]
+    kernel_size: KernelSize | list[KernelSize]
+    stride: Stride | list[Stride]
+    pool: Annotated[int, _number, Field(ge=1, le=8)]
     padding: Literal["valid", "same"]
     layers_per_stage: Count
     batch_norm: bool
+
+    @model_validator(mode="after")
+    def _one_value_a_stage(self) -> Self:
+        for name in ("kernel_size", "stride"):
+            if len(self.per_stage(name)) != len(self.channels):
+                raise ValueError(f"{name} must be one number, or one for each of channels")
+        return self
+
+    def per_stage(self, name: Literal["kernel_size", "stride"]) -> list[int]:
+        """A value for each stage; one number holds for all."""
+        value: int | list[int] = getattr(self, name)
+        return value if isinstance(value, list) else [value] * len(self.channels)
 
 
 class ModelParams(Section):
@@ -89,8 +107,9 @@ class AugmentParams(Section):
 class TrainParams(Section):
     epochs: Count
     batch_size: Count
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"]
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
     lr: Positive
+    muon_lr: Positive
     momentum: Fraction
     nesterov: bool
     betas: tuple[Fraction, Fraction]

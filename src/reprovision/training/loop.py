@@ -17,9 +17,15 @@ from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import DatasetInfo, Split
 from reprovision.models import Classifier, build_model
 from reprovision.models.inference import score
-from reprovision.training.hardware import autocast, choose_device, choose_precision, set_threads
+from reprovision.training.hardware import (
+    autocast,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    set_threads,
+)
 from reprovision.training.history import Epoch
-from reprovision.training.optimizers import build_loss, build_optimizer, learning_rate
+from reprovision.training.optimizers import build_loss, build_optimizers, schedule
 
 VAL_BATCH = 1000
 """Images scored at once: enough to fill the processor, few enough for its cache."""
@@ -60,15 +66,15 @@ class TrainingState:
     """All that the next epoch starts from.
 
     Attributes:
-        classifier: the weights that the optimiser changes.
-        optimizer: with its momenta.
+        classifier: the weights that are trained.
+        optimizers: with their momenta; each weight belongs to one.
         average: exponential moving average of the weights, where `train.ema` asks for one.
         best: weights to keep; with `train.keep: best`, those of the best epoch so far.
         history: the epochs so far.
     """
 
     classifier: Classifier
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     average: Classifier | None
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
@@ -85,13 +91,14 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     Raises:
         UserError: the device is not there, or the network doesn't fit the images.
     """
+    keep_freed_memory()
     set_threads(params.train)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
     classifier.to(choose_device(params.train)).to(memory_format=torch.channels_last)
     average = copy.deepcopy(classifier) if params.train.ema else None
-    return TrainingState(classifier, build_optimizer(params.train, classifier), average)
+    return TrainingState(classifier, build_optimizers(params.train, classifier), average)
 
 
 def describe_hardware(state: TrainingState, params: Params) -> dict[str, str]:
@@ -127,7 +134,7 @@ def train(
                 train_accuracy=totals.accuracy(),
                 val_loss=scores.loss if scores else None,
                 val_accuracy=scores.accuracy if scores else None,
-                lr=state.optimizer.param_groups[0]["lr"],
+                lr=state.optimizers[-1].param_groups[0]["lr"],
             )
         )
         if params.train.keep == "last" or _is_best(state.history):
@@ -142,7 +149,7 @@ def _train_epoch(
     state: TrainingState, batches: Batches, params: Params, epoch: int, watchers: Sequence[Watcher]
 ) -> Totals:
     """One pass over the training images."""
-    classifier, optimizer = state.classifier.train(), state.optimizer
+    classifier, optimizers = state.classifier.train(), state.optimizers
     model = torch.compile(classifier) if params.train.compile else classifier
     loss_function = build_loss(params.train)
     device = batches.labels.device
@@ -152,19 +159,27 @@ def _train_epoch(
     torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
     for index, (pixels, labels) in enumerate(batches.epoch(seed_for(params.seed, epoch, "order"))):
         step = epoch * len(batches) + index
-        optimizer.param_groups[0]["lr"] = learning_rate(params.train, step, len(batches))
+        _set_learning_rate(optimizers, schedule(params.train, step, len(batches)))
         with autocast(device, precision):
             logits = model(augment(pixels))
         loss = loss_function(logits.float(), labels)
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if state.average:
             _update_average(state.average, classifier, params.train.ema, step)
         totals.add(loss, logits, labels)
         for watcher in watchers:
             watcher.batch_done(epoch + 1, totals)
     return totals
+
+
+def _set_learning_rate(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
 @torch.no_grad()

@@ -8,29 +8,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reprovision.core.params import TrainParams
+from reprovision.training.muon import Muon
 
 
-def build_optimizer(params: TrainParams, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of `train.optimizer`, fused where torch has it: one kernel for all weights."""
+def build_optimizers(params: TrainParams, model: nn.Module) -> list[torch.optim.Optimizer]:
+    """The optimiser of `train.optimizer`, fused where torch has it: one kernel for all weights.
+
+    Muon is for the matrices and kernels between input and last layer; AdamW takes the rest.
+    """
     weights = list(model.parameters())
     lr, decay = params.lr, params.weight_decay
     match params.optimizer:
         case "sgd":
-            return torch.optim.SGD(
-                weights, lr, params.momentum, 0, decay, params.nesterov, fused=True
-            )
+            return [
+                torch.optim.SGD(weights, lr, params.momentum, 0, decay, params.nesterov, fused=True)
+            ]
         case "adam":
-            return torch.optim.Adam(weights, lr, params.betas, weight_decay=decay, fused=True)
+            return [torch.optim.Adam(weights, lr, params.betas, weight_decay=decay, fused=True)]
         case "adamw":
-            return torch.optim.AdamW(weights, lr, params.betas, weight_decay=decay, fused=True)
+            return [torch.optim.AdamW(weights, lr, params.betas, weight_decay=decay, fused=True)]
         case "rmsprop":
-            return torch.optim.RMSprop(
-                weights, lr, momentum=params.momentum, weight_decay=decay, foreach=True
-            )
+            return [torch.optim.RMSprop(weights, lr, momentum=params.momentum, weight_decay=decay)]
+        case "muon":
+            *inner, _last = [weight for weight in weights if weight.ndim > 1]
+            rest = [weight for weight in weights if not any(weight is other for other in inner)]
+            adamw = torch.optim.AdamW(rest, lr, params.betas, weight_decay=decay, fused=True)
+            muon = [Muon(inner, params.muon_lr, params.momentum)] if inner else []
+            return [*muon, adamw]
 
 
-def learning_rate(params: TrainParams, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step, counted from 0 over all epochs.
+def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:
+    """What the learning rate is multiplied by at a step, counted from 0 over all epochs.
 
     It is a pure function, so that a resumed run needs no state. All schedules first rise linearly
     over the fraction `train.warmup` of all steps. Then `constant` stays; `step` is multiplied by
@@ -41,19 +49,17 @@ def learning_rate(params: TrainParams, step: int, steps_per_epoch: int) -> float
     total = params.epochs * steps_per_epoch
     warmup = params.warmup * total
     if step < warmup:
-        return params.lr * (step + 1) / (warmup + 1)
+        return (step + 1) / (warmup + 1)
     progress = (step - warmup) / (total - warmup)
     match params.schedule:
         case "constant":
-            return params.lr
+            return 1.0
         case "step":
-            return params.lr * params.step_factor ** (
-                step // (steps_per_epoch * params.step_epochs)
-            )
+            return params.step_factor ** (step // (steps_per_epoch * params.step_epochs))
         case "cosine":
-            return params.lr * (1 + math.cos(math.pi * progress)) / 2
+            return (1 + math.cos(math.pi * progress)) / 2
         case "one_cycle":
-            return params.lr * (1 - progress)
+            return 1 - progress
 
 
 def build_loss(params: TrainParams) -> Callable[[Tensor, Tensor], Tensor]:

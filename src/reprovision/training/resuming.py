@@ -70,8 +70,10 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     groups = {"model": state.classifier.state_dict(), "best": state.best}
     if state.average:
         groups["average"] = state.average.state_dict()
-    for index, moments in state.optimizer.state_dict()["state"].items():
-        groups[f"optimizer/{index}"] = {k: v for k, v in moments.items() if v is not None}
+    for number, optimizer in enumerate(state.optimizers):
+        for index, moments in optimizer.state_dict()["state"].items():
+            kept = {name: value for name, value in moments.items() if value is not None}
+            groups[f"optimizer/{number}/{index}"] = kept
     return {f"{group}/{name}": v for group, values in groups.items() for name, v in values.items()}
 
 
@@ -83,13 +85,15 @@ def _fill(state: TrainingState, tensors: dict[str, Tensor]) -> None:
     state.classifier.load_state_dict(groups["model"])
     if state.average:
         state.average.load_state_dict(groups["average"])
-    moments = {
-        int(group.removeprefix("optimizer/")): values
-        for group, values in groups.items()
-        if group.startswith("optimizer/")
-    }
-    fresh = state.optimizer.state_dict()
-    state.optimizer.load_state_dict({"state": moments, "param_groups": fresh["param_groups"]})
+    for number, optimizer in enumerate(state.optimizers):
+        prefix = f"optimizer/{number}/"
+        moments = {
+            int(group.removeprefix(prefix)): values
+            for group, values in groups.items()
+            if group.startswith(prefix)
+        }
+        fresh = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": fresh})
     state.best = groups["best"]
 
 
