@@ -94,6 +94,8 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     keep_freed_memory()
     set_threads(params.train)
     torch.use_deterministic_algorithms(True)
+    # nothing here reads memory that it has not written; filling it takes time in every step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
     classifier.to(choose_device(params.train)).to(memory_format=torch.channels_last)
@@ -152,7 +154,7 @@ def _train_epoch(
     classifier, optimizers = state.classifier.train(), state.optimizers
     model = torch.compile(classifier) if params.train.compile else classifier
     loss_function = build_loss(params.train)
-    device = batches.labels.device
+    device = batches.device
     precision = choose_precision(params.train, device)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
     totals = Totals(device)
