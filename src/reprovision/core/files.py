@@ -5,12 +5,21 @@ import hashlib
 import io
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reprovision.core.errors import UserError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+ABANDONED = 600
+"""Seconds after which nobody is writing a half-written file any more."""
 
 
 def workspace() -> Path:
@@ -23,10 +32,14 @@ def workspace() -> Path:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes a file so that it is either whole or not there, creating its folder if need be."""
+    """Writes a file so that it is whole, old or new, at any moment, creating its folder if need be.
+
+    Several processes may write the same file at once: the last one wins.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    _forget_killed(path)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -35,6 +48,15 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _forget_killed(path: Path) -> None:
+    """Removes what killed processes have left half-written of a file."""
+    for partial in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        # another process may be writing or removing it just now
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -64,9 +86,19 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Reads comma-separated values with a header line: one dict a row, all values text."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """Reads comma-separated values with a header line: one dict a row, all values text.
+
+    Raises:
+        UserError: the file is something else.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} does not hold comma-separated values ({error}): "
+            "run `dvc repro` to make it again"
+        ) from error
 
 
 def digest_of(*parts: bytes) -> str:

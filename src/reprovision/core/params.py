@@ -4,14 +4,14 @@ Every stage reads the whole file before it does anything, so that a mistyped key
 value stops the run at its start. The values are explained in params.yaml itself.
 """
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from reprovision.core.errors import UserError
+from reprovision.core.problems import sentence, short
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,13 +23,16 @@ def _refuse_booleans(value: Any) -> Any:
     return value
 
 
+# after the field: what is allowed then stands in the JSON schema, from which it is told
 _number = BeforeValidator(_refuse_booleans)
-Count = Annotated[int, _number, Field(ge=1)]
-Seed = Annotated[int, _number, Field(ge=0, lt=2**32)]
-Positive = Annotated[float, _number, Field(gt=0)]
-NonNegative = Annotated[float, _number, Field(ge=0)]
-Fraction = Annotated[float, _number, Field(ge=0, lt=1)]
-ProperFraction = Annotated[float, _number, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1), _number]
+Seed = Annotated[int, Field(ge=0, lt=2**32), _number]
+Positive = Annotated[float, Field(gt=0), _number]
+NonNegative = Annotated[float, Field(ge=0), _number]
+Fraction = Annotated[float, Field(ge=0, lt=1), _number]
+ProperFraction = Annotated[float, Field(gt=0, lt=1), _number]
+# far beyond what any machine can train: a slip of the hand should not fill its memory
+Width = Annotated[int, Field(ge=1, le=100_000), _number]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -41,7 +44,7 @@ class Section(BaseModel):
 
 class DataParams(Section):
     source: Name
-    image_size: Annotated[int, _number, Field(ge=4, le=1024)] | None
+    image_size: Annotated[int, Field(ge=4, le=1024), _number] | None
     channels: Literal[1, 3] | None
     val_fraction: Fraction
     test_fraction: ProperFraction
@@ -60,27 +63,33 @@ Init = Literal[
 ]
 
 
-KernelSize = Annotated[int, _number, Field(ge=1, le=31)]
-Stride = Annotated[int, _number, Field(ge=1, le=8)]
+PerStage = Literal["kernel_size", "stride", "pool"]
+PER_STAGE: tuple[PerStage, ...] = get_args(PerStage)
+KernelSize = Annotated[int, Field(ge=1, le=31), _number]
+Pool = Annotated[int, Field(ge=1, le=8), _number]
+Stride = Annotated[int, Field(ge=1, le=8), _number]
 
 
 class ConvParams(Section):
-    channels: Annotated[list[Count], Field(min_length=1)]
+    # the largest images are halved to nothing by more
+    channels: Annotated[list[Width], Field(min_length=1, max_length=10)]
     kernel_size: KernelSize | list[KernelSize]
     stride: Stride | list[Stride]
-    pool: Annotated[int, _number, Field(ge=1, le=8)]
+    pool: Pool | list[Pool]
     padding: Literal["valid", "same"]
-    layers_per_stage: Count
+    layers_per_stage: Annotated[int, Field(ge=1, le=100), _number]
     batch_norm: bool
 
     @model_validator(mode="after")
     def _one_value_a_stage(self) -> Self:
-        for name in ("kernel_size", "stride"):
+        for name in PER_STAGE:
             if len(self.per_stage(name)) != len(self.channels):
-                raise ValueError(f"{name} must be one number, or one for each of channels")
+                raise ValueError(
+                    f"model.conv.{name} must be one number, or one for each of model.conv.channels"
+                )
         return self
 
-    def per_stage(self, name: Literal["kernel_size", "stride"]) -> list[int]:
+    def per_stage(self, name: PerStage) -> list[int]:
         """A value for each stage; one number holds for all."""
         value: int | list[int] = getattr(self, name)
         return value if isinstance(value, list) else [value] * len(self.channels)
@@ -88,7 +97,7 @@ class ConvParams(Section):
 
 class ModelParams(Section):
     name: Literal["mlp", "cnn"]
-    hidden: list[Count]
+    hidden: Annotated[list[Width], Field(max_length=100)]
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
     dropout: Fraction
     init: Init
@@ -98,9 +107,9 @@ class ModelParams(Section):
 
 class AugmentParams(Section):
     shift: Fraction
-    rotate: Annotated[float, _number, Field(ge=0, le=180)]
+    rotate: Annotated[float, Field(ge=0, le=180), _number]
     scale: Fraction
-    shear: Annotated[float, _number, Field(ge=0, lt=90)]
+    shear: Annotated[float, Field(ge=0, lt=90), _number]
     flip: bool
 
 
@@ -117,7 +126,7 @@ class TrainParams(Section):
     schedule: Literal["constant", "cosine", "one_cycle", "step"]
     warmup: Fraction
     step_epochs: Count
-    step_factor: Annotated[float, _number, Field(gt=0, le=1)]
+    step_factor: Annotated[float, Field(gt=0, le=1), _number]
     loss: Literal["cross_entropy", "softmax_cross_entropy"]
     label_smoothing: Fraction
     ema: Fraction
@@ -131,14 +140,14 @@ class TrainParams(Section):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+            raise ValueError("train.nesterov=true needs a train.momentum above 0")
         return self
 
 
 class EvaluateParams(Section):
     batch_size: Count
     confidence: ProperFraction
-    bins: Annotated[int, _number, Field(ge=2, le=100)]
+    bins: Annotated[int, Field(ge=2, le=100), _number]
     mistakes: Count
 
 
@@ -198,67 +207,26 @@ def load_yaml(path: str | Path) -> Any:
 def parse_section(kind: type[Model], tree: Any, where: str) -> Model:
     """Checks a tree of plain values against a model; raises a UserError of one sentence."""
     if not isinstance(tree, dict):
-        raise UserError(f"{where} must hold `key: value` lines, but holds {_short(tree)}")
+        raise UserError(f"{where} must hold `key: value` lines, but holds {short(tree)}")
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        problems = [_sentence(kind, dict(problem)) for problem in error.errors(include_url=False)]
-        raise UserError(f"{where}: {'; '.join(problems[:3])}") from None
+        raise UserError(f"{where}: {sentence(kind, error)}") from None
     except RecursionError:
         raise UserError(f"{where} refers to itself: write the values out") from None
 
 
 def flatten(params: BaseModel) -> dict[str, Any]:
     """The tree as dotted keys and plain values, e.g. ``{"train.lr": 0.01}``, in file order."""
-    return dict(_leaves("", params.model_dump(mode="json")))
+    return dict(leaves("", params.model_dump(mode="json")))
 
 
-def _leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
+def leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    """A tree of plain values as dotted keys, each after the prefix, and values."""
     if not isinstance(value, dict):
         return [(prefix, value)]
     return [
         leaf
         for key, inner in value.items()
-        for leaf in _leaves(f"{prefix}.{key}" if prefix else key, inner)
+        for leaf in leaves(f"{prefix}.{key}" if prefix else key, inner)
     ]
-
-
-def _sentence(kind: type[BaseModel], problem: dict[str, Any]) -> str:
-    """One pydantic problem in words: key, value, what is allowed."""
-    # pydantic's location also names the branches of a union it tried: those aren't keys
-    location = [part for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
-    key = ".".join(str(part) for part in location)
-    if problem["type"] == "extra_forbidden":
-        return f"{key} is not a known key{_hint(kind, key)}"
-    if problem["type"] == "missing":
-        return f"{key} is missing: add it"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
-        return message if not key else f"{key}: {message}"
-    allowed = message[0].lower() + message[1:]
-    return f"{key} is {_short(problem['input'])}, but {allowed.replace('input should', 'should')}"
-
-
-def _hint(kind: type[BaseModel], key: str) -> str:
-    """Suggests the known key that looks most like an unknown one, or lists those beside it."""
-    known = _keys(kind)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-    if close:
-        return f": did you mean {close[0]}?"
-    parent = key.rpartition(".")[0]
-    beside = [name for name in known if name.rpartition(".")[0] == parent]
-    return f": the known ones there are {', '.join(beside)}" if beside else ""
-
-
-def _keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for name, field in kind.model_fields.items():
-        found.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found += _keys(field.annotation, f"{prefix}{name}.")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = "empty" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

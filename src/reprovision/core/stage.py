@@ -2,14 +2,42 @@
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from reprovision.core.errors import UserError
 
 
 def run_stage(main: Callable[..., None]) -> None:
     """Calls a stage with the command line's arguments; exits with 1 on a user's error."""
-    sys.exit(guard(lambda: main(*sys.argv[1:])))
+
+    def run() -> None:
+        with alone(Path(sys.argv[0]).stem):
+            main(*sys.argv[1:])
+
+    sys.exit(guard(run))
+
+
+@contextmanager
+def alone(stage: str) -> Iterator[None]:
+    """Waits until no other process runs a stage in this folder.
+
+    Who kills DVC alone leaves its stage running: the next one must not meet it among the outputs.
+    """
+    lock = FileLock(Path(".reprovision", "stages", stage).absolute())
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another {stage}, still running in this folder", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def guard(action: Callable[[], None]) -> int:
@@ -19,13 +47,38 @@ def guard(action: Callable[[], None]) -> int:
     except UserError as error:
         return _fail(str(error))
     except MemoryError:
-        return _fail("memory ran out: use a smaller batch_size, image_size or data.limit")
+        return _fail(NO_MEMORY)
+    except RuntimeError as error:
+        if not _tells_of_memory(error):
+            raise
+        return _fail(NO_MEMORY)
     except OSError as error:
         if error.errno is None or error.errno == errno.EPIPE:
             raise
-        where = error.filename or "a file"
-        return _fail(f"{where}: {error.strerror}: make room or give access, then run it again")
+        return _fail(f"{error.filename or 'a file'}: {error.strerror}: {_remedy(error.errno)}")
+    except KeyboardInterrupt:
+        print("interrupted: run it again to go on", file=sys.stderr)
+        return 130
     return 0
+
+
+NO_MEMORY = (
+    "memory ran out: use a smaller batch_size, image_size, model or data.limit, "
+    "or end other programs"
+)
+
+
+def _tells_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory, for which it has no exception of its own on the CPU."""
+    return type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+
+
+def _remedy(number: int) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there, then run it again; earlier results are kept"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "allow writing there, then run it again; earlier results are kept"
+    return "check the path, then run it again; earlier results are kept"
 
 
 def _fail(sentence: str) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from reprovision.core.params import ModelParams
+from reprovision.core.params import PER_STAGE, ModelParams
 from reprovision.models.layers import ACTIVATIONS, head, initialize
 
 
@@ -16,10 +16,8 @@ def build_cnn(params: ModelParams, shape: tuple[int, int, int], classes: int) ->
     conv = params.conv
     stages: list[nn.Module] = []
     inputs = shape[0]
-    for outputs, kernel, stride in zip(
-        conv.channels, conv.per_stage("kernel_size"), conv.per_stage("stride"), strict=True
-    ):
-        stages += _stage(params, inputs, outputs, kernel, stride)
+    for stage, outputs in enumerate(conv.channels):
+        stages += _stage(params, stage, inputs)
         inputs = outputs
     with torch.no_grad():
         features = nn.Sequential(*stages).eval()(torch.zeros(1, *shape)).numel()
@@ -27,15 +25,15 @@ def build_cnn(params: ModelParams, shape: tuple[int, int, int], classes: int) ->
     return initialize(network.train(), params)
 
 
-def _stage(
-    params: ModelParams, inputs: int, outputs: int, kernel: int, stride: int
-) -> list[nn.Module]:
+def _stage(params: ModelParams, stage: int, inputs: int) -> list[nn.Module]:
     """Convolutions of one width; the first may stride, the last is max-pooled.
 
-    Pooling comes before normalisation and activation: with an activation that rises, like ReLU,
-    the result is the same as after them, for a quarter of the work.
+    Pooling comes first, for a quarter of the work in what follows. With an activation that rises,
+    like ReLU, and without batch normalisation the result is the same.
     """
     conv = params.conv
+    outputs = conv.channels[stage]
+    kernel, stride, pool = (conv.per_stage(name)[stage] for name in PER_STAGE)
     padding = kernel // 2 if conv.padding == "same" else 0
     layers: list[nn.Module] = []
     for index in range(conv.layers_per_stage):
@@ -43,8 +41,8 @@ def _stage(
         # batch normalisation brings its own bias
         bias = not conv.batch_norm
         layers.append(nn.Conv2d(inputs, outputs, kernel, step, padding, bias=bias))
-        if index == conv.layers_per_stage - 1 and conv.pool > 1:
-            layers.append(nn.MaxPool2d(conv.pool))
+        if index == conv.layers_per_stage - 1 and pool > 1:
+            layers.append(nn.MaxPool2d(pool))
         if conv.batch_norm:
             layers.append(nn.BatchNorm2d(outputs))
         layers.append(ACTIVATIONS[params.activation]())
