@@ -67,7 +67,8 @@ def build_model(
     except RuntimeError as error:
         raise UserError(
             f"model.name={params.name} does not fit images of {shape[1]}x{shape[2]} pixels "
-            f"({error}): use fewer model.conv.channels, or a larger data.image_size"
+            f"({error}): use fewer model.conv.channels, a smaller "
+            "model.conv.kernel_size, or a larger data.image_size"
         ) from error
     return Classifier(network, mean, std)
 

@@ -4,15 +4,18 @@ The format is safetensors: the same content gives the same bytes, and loading ru
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import write_bytes
+from reprovision.core.files import digest_of, write_bytes
 from reprovision.core.params import ModelParams, Section
 from reprovision.data.dataset import DatasetInfo
 from reprovision.models import Classifier, build_model
@@ -27,11 +30,13 @@ class CheckpointHeader(Section):
         version: of this format.
         model: the architecture.
         dataset: name, classes, image shape, normalisation and digests of the training data.
+        digest: SHA-256 of all of the above and of the weights.
     """
 
     version: int
     model: ModelParams
     dataset: DatasetInfo
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,9 @@ def save_checkpoint(
     path: str | Path, classifier: Classifier, model: ModelParams, dataset: DatasetInfo
 ) -> None:
     """Writes a checkpoint, whole or not at all."""
-    header = CheckpointHeader(version=VERSION, model=model, dataset=dataset)
     weights = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
+    header = CheckpointHeader(version=VERSION, model=model, dataset=dataset)
+    header = header.model_copy(update={"digest": _digest(header, weights)})
     # one entry only: safetensors writes several in no fixed order
     write_bytes(path, save(weights, {"reprovision": header.model_dump_json()}))
 
@@ -66,17 +72,18 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(
             f"{path} is not a whole checkpoint ({error}): run `dvc repro` to train it again"
         ) from error
-    data = header.dataset
-    classifier = build_model(header.model, data.shape, len(data.classes), data.mean, data.std)
-    try:
-        classifier.load_state_dict(weights)
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{path} does not hold the weights its header describes ({problem}): "
-            "run `dvc repro` to train it again"
-        ) from error
-    return Checkpoint(classifier.eval(), header)
+    if header.digest != _digest(header, weights):
+        raise UserError(f"{path} is damaged: delete it and run `dvc repro` to train it again")
+    return Checkpoint(_classifier(path, header, weights).eval(), header)
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of named tensors, their types and shapes, and of a text that belongs to them."""
+    return digest_of(save(dict(tensors)), text.encode())
+
+
+def _digest(header: CheckpointHeader, weights: Mapping[str, Tensor]) -> str:
+    return digest_of_tensors(weights, header.model_copy(update={"digest": ""}).model_dump_json())
 
 
 def _header(path: str | Path, text: str) -> CheckpointHeader:
@@ -88,7 +95,33 @@ def _header(path: str | Path, text: str) -> CheckpointHeader:
                 "train it again, or use the reprovision it was made with"
             )
         return CheckpointHeader.model_validate_json(text)
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} was not written by reprovision: it has no valid header") from error
+
+
+def _classifier(
+    path: str | Path, header: CheckpointHeader, weights: Mapping[str, Tensor]
+) -> Classifier:
+    """The header's architecture with the given weights in it.
+
+    It is built without memory, so that a header that claims a huge network costs none.
+    """
+    data = header.dataset
+    try:
+        with torch.device("meta"):
+            classifier = build_model(
+                header.model, data.shape, len(data.classes), data.mean, data.std
+            )
+        for name, value in classifier.state_dict().items():
+            if name in weights and weights[name].dtype != value.dtype:
+                raise RuntimeError(f"{name} holds {weights[name].dtype}")
+        classifier.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{path} does not hold the weights its header describes ({problem}): "
+            "run `dvc repro` to train it again"
+        ) from error
+    return classifier

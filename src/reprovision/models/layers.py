@@ -25,14 +25,16 @@ INITS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def head(params: ModelParams, inputs: int, classes: int) -> list[nn.Module]:
-    """Flatten, the hidden layers with activation and dropout, and the last layer."""
+    """Flatten, the hidden layers with activation and dropout, and the last layer.
+
+    Without hidden layers, dropout comes before the last.
+    """
+    dropout: list[nn.Module] = [nn.Dropout(params.dropout)] if params.dropout else []
     layers: list[nn.Module] = [nn.Flatten()]
     for width in params.hidden:
-        layers += [nn.Linear(inputs, width), ACTIVATIONS[params.activation]()]
-        if params.dropout:
-            layers.append(nn.Dropout(params.dropout))
+        layers += [nn.Linear(inputs, width), ACTIVATIONS[params.activation](), *dropout]
         inputs = width
-    return [*layers, nn.Linear(inputs, classes)]
+    return [*layers, *([] if params.hidden else dropout), nn.Linear(inputs, classes)]
 
 
 def initialize(network: nn.Sequential, params: ModelParams) -> nn.Sequential:

@@ -5,12 +5,14 @@ Random state is derived from seed and epoch, and everything else that an epoch s
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from reprovision.core.errors import UserError
 from reprovision.core.params import Params
 from reprovision.data.augmentation import Augmentation
 from reprovision.data.batches import Batches, seed_for
@@ -123,6 +125,9 @@ def train(
         state: from `start`, or restored from an interrupted run.
         train, val: prepared splits; val may be empty, unless the best epoch is to be kept.
         watchers: are told of each batch and epoch.
+
+    Raises:
+        UserError: the loss is no longer a finite number.
     """
     device = state.classifier.scale.device
     batches = Batches(train, params.train.batch_size, device)
@@ -139,12 +144,21 @@ def train(
                 lr=state.optimizers[-1].param_groups[0]["lr"],
             )
         )
+        _check_finite(state.history[-1])
         if params.train.keep == "last" or _is_best(state.history):
             weights = state.shipped.state_dict()
             state.best = {name: value.clone() for name, value in weights.items()}
         for watcher in watchers:
             watcher.epoch_done(state)
     state.shipped.load_state_dict(state.best)
+
+
+def _check_finite(epoch: Epoch) -> None:
+    if not math.isfinite(epoch.train_loss + (epoch.val_loss or 0)):
+        raise UserError(
+            f"training diverged: in epoch {epoch.epoch} the loss is no longer a finite number: "
+            "use a lower train.lr, or a longer train.warmup"
+        )
 
 
 def _train_epoch(
