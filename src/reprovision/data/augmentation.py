@@ -39,20 +39,14 @@ class Augmentation:
     def _affine_maps(self, count: int) -> Tensor:
         """(N, 2, 3): from coordinates in the new image, -1..1, to those in the old."""
         p = self.params
-        draws = torch.rand(6, count, generator=self.generator) * 2 - 1
+        draws = torch.rand(7, count, generator=self.generator) * 2 - 1
         angle = draws[0] * math.radians(p.rotate)
-        zoom = 1 + draws[1] * p.scale
+        zoom_x, zoom_y = 1 + draws[1] * p.scale, 1 + draws[6] * p.scale
         shear = (draws[2] * math.radians(p.shear)).tan()
         # the whole image is 2 wide in these coordinates
         shift_x, shift_y = draws[3] * 2 * p.shift, draws[4] * 2 * p.shift
         mirror = torch.where(draws[5] < 0, -1.0, 1.0) if p.flip else torch.ones(count)
-        cos, sin = angle.cos() / zoom, angle.sin() / zoom
-        rows = [
-            mirror * cos,
-            mirror * (shear * cos - sin),
-            shift_x,
-            sin,
-            shear * sin + cos,
-            shift_y,
-        ]
-        return torch.stack(rows, 1).view(count, 2, 3)
+        cos, sin = angle.cos(), angle.sin()
+        row_x = (mirror * cos * zoom_x, mirror * (shear * cos - sin) * zoom_y, shift_x)
+        row_y = (sin * zoom_x, (shear * sin + cos) * zoom_y, shift_y)
+        return torch.stack([*row_x, *row_y], 1).view(count, 2, 3)

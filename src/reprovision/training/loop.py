@@ -200,12 +200,17 @@ def _set_learning_rate(optimizers: list[torch.optim.Optimizer], factor: float) -
 
 @torch.no_grad()
 def _update_average(average: Classifier, classifier: Classifier, decay: float, step: int) -> None:
-    """Moves the average towards the weights; early on faster, so that it forgets the start."""
+    """Moves the average towards the weights; early on faster, so that it forgets the start.
+
+    Running statistics of batch normalisation are averaged like the weights; counters are copied.
+    """
     decay = min(decay, (1 + step) / (10 + step))
-    weights: list[Tensor] = [*classifier.parameters()]
-    torch._foreach_lerp_([*average.parameters()], weights, 1 - decay)
-    for mine, theirs in zip(average.buffers(), classifier.buffers(), strict=True):
-        mine.copy_(theirs)
+    pairs = list(zip(average.state_dict().values(), classifier.state_dict().values(), strict=True))
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([mine for mine, _ in floats], [theirs for _, theirs in floats], 1 - decay)
+    for mine, theirs in pairs:
+        if not mine.is_floating_point():
+            mine.copy_(theirs)
 
 
 def _is_best(history: list[Epoch]) -> bool:
