@@ -8,7 +8,8 @@ import torch
 from reprovision.core.files import write_json
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
-from reprovision.data.dataset import load_origins, load_split
+from reprovision.data.dataset import load_info, load_origins, load_split
+from reprovision.data.summary import summarize
 from reprovision.evaluation import metrics as evaluation
 from reprovision.evaluation import plots
 from reprovision.models.checkpoint import load_checkpoint
@@ -36,6 +37,8 @@ def main(prepared: str, checkpoint: str, history: str, results: str) -> None:
     plots.draw_curves(read_history(history), out / "plots/curves.png")
     plots.draw_mistakes(test.images, predictions, params.mistakes, out / "plots/mistakes.png")
     write_json(out / "test.json", asdict(metrics))
+    # names the test set in Git: figures of other images are not to be compared as if of the same
+    write_json(out / "dataset.json", summarize(load_info(prepared)).model_dump())
     print(
         f"test accuracy {metrics.accuracy:.2%} over {metrics.images:,} images "
         f"({params.confidence:.0%} interval {metrics.accuracy_low:.2%} to "

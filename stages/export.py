@@ -1,5 +1,6 @@
 """export: from a checkpoint to an ONNX model with its card, proved equal over the test images."""
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_split
 from reprovision.evaluation.metrics import measure, measure_classes, read_predictions
-from reprovision.exporting.card import write_card
+from reprovision.exporting.card import Facts, write_card
 from reprovision.exporting.onnx import check_parity, export_onnx
 from reprovision.models.checkpoint import load_checkpoint
 
@@ -22,7 +23,9 @@ def main(prepared: str, checkpoint: str, predictions: str, exported: str, report
     evaluated = read_predictions(predictions, loaded.header.dataset.classes)
     metrics = measure(evaluated, params.evaluate.confidence, params.evaluate.bins)
     classes = measure_classes(evaluated, params.evaluate.confidence)
-    write_text(out / "README.md", write_card(loaded, params, metrics, classes, parity))
+    md5 = hashlib.md5(Path(checkpoint).read_bytes(), usedforsecurity=False).hexdigest()
+    facts = Facts(loaded, md5, params, metrics, classes, parity)
+    write_text(out / "README.md", write_card(facts))
     write_json(report, asdict(parity))
     size = (out / "model.onnx").stat().st_size / 1024
     print(

@@ -20,7 +20,7 @@ def main(prepared: str, checkpoint: str, exported: str, results: str, receipt: s
     write_json(receipt, {"key": key, "checkpoint": digest_of_file(checkpoint)})
     model = f"{params.track.model_name} version {record.version}"
     print(f"""
-MLflow   run {record.run_name!r}, model {model}: {ui_command()}
+MLflow   run {record.run_name!r}, model {model}: {ui_command(record.page)}
 metrics  {results}/test.json: uv run dvc metrics show
 plots    {results}/plots/, and a card of the model in {exported}/README.md
 model    {exported}/model.onnx""")

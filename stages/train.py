@@ -26,7 +26,7 @@ def main(prepared: str, checkpoint: str, history: str) -> None:
     weights = count_weights(state.classifier)
     print(f"{params.model.name}, {weights:,} weights; {', '.join(map(' '.join, hardware.items()))}")
 
-    resume = ResumeFolder(workspace() / ".resume", key)
+    resume = ResumeFolder(workspace() / ".resume", key, hardware)
     if resume.restore(state):
         print(f"going on after epoch {len(state.history)} of an interrupted run")
     progress = Progress(params.train.epochs, len(state.history), len(train))

@@ -99,7 +99,16 @@ class Bin:
 def predictions_from(
     logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], origins: list[str]
 ) -> Predictions:
-    """Predictions from logits (N, classes) and labels int64 (N,)."""
+    """Predictions from logits (N, classes) and labels int64 (N,).
+
+    Raises:
+        UserError: a logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise UserError(
+            "the network's outputs are not finite numbers, its training has diverged: "
+            "use a smaller train.lr"
+        )
     log_probabilities = special.log_softmax(logits.astype(np.float64), axis=1)
     rows = np.arange(len(labels))
     predicted = log_probabilities.argmax(1)
@@ -130,7 +139,7 @@ def read_predictions(path: str | Path, classes: tuple[str, ...]) -> Predictions:
     rows = read_csv(path)
     index = {name: i for i, name in enumerate(classes)}
     try:
-        return Predictions(
+        predictions = Predictions(
             origins=[row["image"] for row in rows],
             classes=classes,
             actual=np.array([index[row["actual"]] for row in rows], np.int64),
@@ -138,6 +147,11 @@ def read_predictions(path: str | Path, classes: tuple[str, ...]) -> Predictions:
             confidence=np.array([float(row["confidence"]) for row in rows]),
             loss=np.array([float(row["loss"]) for row in rows]),
         )
+        if not rows or not np.isfinite(predictions.loss).all():
+            raise ValueError("a loss for each image is missing")
+        if not ((predictions.confidence >= 0) & (predictions.confidence <= 1)).all():
+            raise ValueError("a confidence is no probability")
+        return predictions
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} does not hold predictions ({error}): run `dvc repro` to make it again"

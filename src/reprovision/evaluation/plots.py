@@ -22,38 +22,55 @@ from reprovision.training.history import Epoch
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
 
+LARGEST = 16.0
+"""Side of a matrix in inches, at most."""
+
+MANY = 100
+"""Classes beyond which details would be too small to read."""
+
+LONGEST = 24
+"""Characters of a class's name on an axis, at most."""
+
 
 def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     """Counts by actual and predicted class; colour is the share of the actual class."""
     matrix = confusion_matrix(predictions)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = max(5.0, 1.5 + 0.5 * len(matrix))
+    names = [_short(name) for name in predictions.classes]
+    longest = max(map(len, names))
+    # room for the names, and for a class as long as the picture stays one that opens everywhere
+    side = 0.08 * longest + max(4.5, min(0.5 * len(matrix) + 1, LARGEST))
     figure, axes = _axes("Confusion matrix", "predicted", "actual", (side, side))
     # mistakes are rare: a square root makes one in a hundred visible
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(matrix))
-    slanted = max(map(len, predictions.classes)) > 3
-    axes.set_xticks(ticks, predictions.classes, rotation=45 if slanted else 0)
-    axes.set_yticks(ticks, predictions.classes)
-    if len(matrix) <= 30:
-        for actual, predicted in np.argwhere(matrix):
-            colour = "white" if share[actual, predicted] > 0.3 else "black"
-            count = f"{matrix[actual, predicted]:,}"
-            axes.text(predicted, actual, count, ha="center", va="center", color=colour, size=8)
+    size = min(10.0, 45 * LARGEST / len(matrix))
+    axes.set_xticks(range(len(matrix)), names, size=size)
+    if longest > 3:
+        for label in axes.get_xticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(matrix)), names, size=size)
+    counted = matrix if len(matrix) <= MANY else np.zeros_like(matrix)
+    for actual, predicted in np.argwhere(counted):
+        colour = "white" if share[actual, predicted] > 0.3 else "black"
+        count = f"{matrix[actual, predicted]:,}"
+        axes.text(predicted, actual, count, ha="center", va="center", color=colour, size=0.8 * size)
     _save(figure, path)
 
 
 def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path) -> None:
-    """Recall of each class with its interval, the lowest first."""
-    ordered = sorted(classes, key=lambda c: (c.recall, c.name), reverse=True)
-    height = max(3.0, 1.2 + 0.32 * len(ordered))
-    title = f"Recall by class, with {confidence:.0%} interval"
-    figure, axes = _axes(title, "recall (in brackets: test images of the class)", "", (6.5, height))
+    """Recall of each class with its interval, the lowest first; of many, the lowest only."""
+    ordered = sorted(classes, key=lambda c: c.recall)[:MANY]
+    height = max(1.8, 1.2 + 0.3 * len(ordered))
+    shown = "" if len(classes) <= MANY else f", the lowest {MANY} of {len(classes):,}"
+    title = f"Recall by class, with {confidence:.0%} interval{shown}"
+    figure, axes = _axes(title, "recall (in brackets: test images of the class)", "", (7.5, height))
     recalls = np.array([c.recall for c in ordered])
     ends = np.array([(c.recall - c.recall_low, c.recall_high - c.recall) for c in ordered])
     rows = range(len(ordered))
     axes.errorbar(recalls, rows, xerr=np.maximum(ends.T, 0), fmt="o", color=BLUE, capsize=3)
-    axes.set_yticks(rows, [f"{c.name} ({c.images:,})" for c in ordered])
+    axes.set_yticks(rows, [f"{_short(c.name)} ({c.images:,})" for c in ordered])
+    # the lowest recall is at the top
+    axes.set_ylim(len(ordered) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
     _save(figure, path)
 
@@ -102,14 +119,23 @@ def draw_mistakes(
     """
     rows = worst_mistakes(predictions, count)
     classes = predictions.classes
+    # long names need a line each
+    arrow = " → " if max(map(len, classes)) <= 5 else "\n→ "
     captions = [
-        f"{classes[predictions.actual[row]]} → {classes[predictions.predicted[row]]}\n"
+        f"{classes[predictions.actual[row]]}{arrow}{classes[predictions.predicted[row]]}\n"
         f"{predictions.confidence[row]:.1%} sure"
         for row in rows
     ]
     total = int((~predictions.correct).sum())
     title = f"{len(rows)} of {total:,} mistakes, the most confident first: actual → predicted"
-    draw_sheet(images[rows], captions, title if total else "no mistakes", path)
+    none = f"No mistakes in {len(predictions.actual):,} images"
+    draw_sheet(images[rows], captions, title if total else none, path)
+
+
+def _short(name: str) -> str:
+    """A class's name as an axis can hold it; matplotlib would take dollars for formulas."""
+    short = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return short.replace("$", r"\$")
 
 
 def _axes(title: str, x: str, y: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
