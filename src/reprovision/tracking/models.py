@@ -1,6 +1,9 @@
 """The exported model in MLflow: logged with its signature and registered as a new version."""
 
 import json
+import logging
+import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,32 +17,73 @@ from mlflow.types import Schema, TensorSpec
 
 from reprovision.data.dataset import load_info, load_split
 
+REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy")
 
-def log_model(client: MlflowClient, run: Run, name: str, exported: Path, prepared: Path) -> str:
-    """Registers the ONNX model of a run under a name, once; returns its version."""
-    run_id = run.info.run_id
-    known = client.search_model_versions(f"run_id = '{run_id}' and name = '{name}'")
-    if known:
-        return str(known[0].version)
+DESCRIPTION = (
+    "Image classifiers as ONNX: `pixels` (uint8, N, C, H, W) in, `probabilities` out. Each run has "
+    "a version. `models:/{name}@champion` is the version that `uv run reprovision promote` last "
+    "found better than its predecessor on the same test images; `uv run reprovision rollback` "
+    "gives the predecessor its place back."
+)
+
+# of an environment without pip, which uv makes
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+
+
+def log_model(client: MlflowClient, run: Run, exported: Path, prepared: Path) -> str:
+    """Logs the ONNX model of a run, once; returns its id."""
+    known = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    return str(known[0].model_id) if known else _log(run, exported, prepared)
+
+
+def register_model(
+    client: MlflowClient,
+    run: Run,
+    model_id: str,
+    name: str,
+    description: str,
+    tags: Mapping[str, str],
+) -> str:
+    """Registers a run's model under a name, once, and gives the version its tags.
+
+    Args:
+        description: of the version, where it has none yet.
+
+    Returns:
+        the number of the version.
+    """
+    known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
+    version = known[0] if known else mlflow.register_model(f"models:/{model_id}", name)
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, DESCRIPTION.format(name=name))
+    if not version.description:
+        client.update_model_version(name, version.version, description)
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(name, version.version, key, value)
+    return str(version.version)
+
+
+def _log(run: Run, exported: Path, prepared: Path) -> str:
+    """Logs the model; returns its id."""
     info = load_info(prepared)
-    with mlflow.start_run(run_id=run_id):
+    classes = len(info.classes)
+    with mlflow.start_run(run_id=run.info.run_id):
         logged = mlflow.onnx.log_model(
             onnx.load(str(exported / "model.onnx")),
-            name="model",
-            registered_model_name=name,
+            # MLflow does not take these signs
+            name=re.sub(r"[/:.%\"']", "-", run.info.run_name),
             signature=ModelSignature(
                 Schema([TensorSpec(np.dtype(np.uint8), (-1, *info.shape), "pixels")]),
-                Schema(
-                    [TensorSpec(np.dtype(np.float32), (-1, len(info.classes)), "probabilities")]
-                ),
+                Schema([TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")]),
             ),
             input_example={"pixels": load_split(prepared, "test").images[:1].copy()},
             # MLflow would spend seconds guessing them
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
             metadata={"classes": json.dumps(info.classes)},
+            onnx_execution_providers=["CPUExecutionProvider"],
             save_as_external_data=False,
         )
-    return str(logged.registered_model_version)
-
-
-REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy")
+    return str(logged.model_id)

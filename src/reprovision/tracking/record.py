@@ -16,12 +16,22 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params, flatten
-from reprovision.data.dataset import load_info
+from reprovision.data.dataset import DatasetInfo, load_info
 from reprovision.tracking import provenance
-from reprovision.tracking.models import log_model
+from reprovision.tracking.descriptions import describe, version_tags
+from reprovision.tracking.models import log_model, register_model
 from reprovision.tracking.notes import read_note
-from reprovision.tracking.store import CHECKPOINT_TAG, Store, open_store
+from reprovision.tracking.page import runs_page
+from reprovision.tracking.store import (
+    CHECKPOINT_TAG,
+    CODE_TAG,
+    DESCRIPTION_TAG,
+    TEST_SET_TAG,
+    Store,
+    open_store,
+)
 from reprovision.training.history import Epoch, read_history
+from reprovision.training.identity import code_digest
 
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
@@ -56,11 +66,13 @@ class Record:
     Attributes:
         run_id, run_name: of the run.
         version: of the registered model.
+        page: address of the table of runs, below that of MLflow's server.
     """
 
     run_id: str
     run_name: str
     version: str
+    page: str
 
 
 def write_epochs(params: Params, key: str, history: list[Epoch]) -> None:
@@ -80,23 +92,36 @@ def write_record(params: Params, key: str, results: Results) -> Record:
         UserError: MLflow can't be reached.
     """
     checkpoint = digest_of_file(results.checkpoint)
+    info = load_info(results.prepared)
+    test = json.loads((results.results / "test.json").read_text(encoding="utf-8"))
     with open_store(params.track.experiment) as store:
+        client = store.client
         run = store.find(key, checkpoint) or _create(store, params, key)
-        _log_tags(store.client, run, {CHECKPOINT_TAG: checkpoint, **provenance.of_experiment()})
-        _log_dataset(store.client, run, params, results)
-        _log_epochs(store.client, run, read_history(results.history))
-        _log_summary(store.client, run, key, results)
+        test_set = info.splits["test"].digest
+        origin = {CHECKPOINT_TAG: checkpoint, TEST_SET_TAG: test_set, **provenance.of_experiment()}
+        _log_tags(client, run, origin)
+        dataset = _log_dataset(client, run, params, info)
+        model_id = log_model(client, run, results.exported, results.prepared)
+        # before the epochs: the comparison page plots the metric that was written first
+        _log_summary(client, run, key, test, dataset, model_id)
+        _log_epochs(client, run, read_history(results.history))
+        description = describe(params, test)
+        if DESCRIPTION_TAG not in run.data.tags:
+            _log_tags(client, run, {DESCRIPTION_TAG: description})
+        tags = {**version_tags(test, test_set), **provenance.of_experiment()}
+        name = params.track.model_name
+        version = register_model(client, run, model_id, name, description, tags)
         for path, folder in results.artifacts():
-            store.client.log_artifact(run.info.run_id, str(path), folder)
-        version = log_model(
-            store.client, run, params.track.model_name, results.exported, results.prepared
-        )
-        store.client.set_terminated(run.info.run_id)
-        return Record(run.info.run_id, run.info.run_name, version)
+            client.log_artifact(run.info.run_id, str(path), folder)
+        if run.info.status != "FINISHED":
+            client.set_terminated(run.info.run_id)
+        page = runs_page(store.experiment_id)
+        return Record(run.info.run_id, run.info.run_name, version, page)
 
 
 def _create(store: Store, params: Params, key: str) -> Run:
-    tags = {**provenance.of_code(), **provenance.of_experiment()}
+    tags = {**provenance.of_code(), **provenance.of_experiment(), **provenance.of_user()}
+    tags[CODE_TAG] = code_digest()
     run = store.create(key, provenance.run_name(params), tags)
     shown = [Param(name, _text(value)) for name, value in flatten(params).items()]
     # an mlp has no convolutions: their params would only be noise
@@ -110,18 +135,18 @@ def _log_tags(client: MlflowClient, run: Run, tags: dict[str, str]) -> None:
     client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
-def _log_dataset(client: MlflowClient, run: Run, params: Params, results: Results) -> None:
-    info = load_info(results.prepared)
+def _log_dataset(client: MlflowClient, run: Run, params: Params, info: DatasetInfo) -> Dataset:
     dataset = Dataset(
         name=info.name,
-        # MLflow takes 36 characters
-        digest=info.digest[:32],
+        # as short as MLflow's own, so that tables can show it
+        digest=info.digest[:8],
         source_type="local",
         source=json.dumps({"uri": params.data.source}),
         profile=json.dumps({name: sum(split.counts) for name, split in info.splits.items()}),
     )
     context = InputTag("mlflow.data.context", "training and evaluation")
     client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
+    return dataset
 
 
 def _log_epochs(client: MlflowClient, run: Run, history: list[Epoch]) -> None:
@@ -139,17 +164,34 @@ def _log_epochs(client: MlflowClient, run: Run, history: list[Epoch]) -> None:
         client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH])
 
 
-def _log_summary(client: MlflowClient, run: Run, key: str, results: Results) -> None:
+def _log_summary(
+    client: MlflowClient,
+    run: Run,
+    key: str,
+    test: dict[str, float],
+    dataset: Dataset,
+    model_id: str,
+) -> None:
     """Writes the figures that a run has once: test metrics and training time."""
-    test = json.loads((results.results / "test.json").read_text(encoding="utf-8"))
-    figures = {f"test_{name}": float(value) for name, value in test.items()}
-    seconds, environment = read_note(key)
-    if seconds is not None:
-        figures["train_seconds"] = seconds
-        _log_tags(client, run, {f"environment.{k}": v for k, v in environment.items()})
     now = int(time.time() * 1000)
     known = client.get_run(run.info.run_id).data.metrics
-    changed = [Metric(k, v, now, 0) for k, v in figures.items() if known.get(k) != v]
+    # the model's page shows the metrics that name it
+    linked = {
+        "model_id": model_id,
+        "dataset_name": dataset.name,
+        "dataset_digest": dataset.digest,
+    }
+    metrics = [
+        Metric(f"test_{name}", float(value), now, 0, **linked)
+        for name, value in test.items()
+        # the dataset tells
+        if name != "images"
+    ]
+    seconds, environment = read_note(key)
+    if seconds is not None:
+        metrics.append(Metric("train_seconds", seconds, now, 0))
+        _log_tags(client, run, {f"environment.{k}": v for k, v in environment.items()})
+    changed = [metric for metric in metrics if known.get(metric.key) != metric.value]
     client.log_batch(run.info.run_id, metrics=changed)
 
 

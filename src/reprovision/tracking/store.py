@@ -6,6 +6,7 @@ experiments in, and a store inside one would vanish with it.
 
 import logging
 import os
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from filelock import FileLock, Timeout
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import workspace
+from reprovision.tracking.page import experiment_tags
 
 # a server that hangs is given up after about 20 seconds, unless the user has set these otherwise;
 # mlflow reads them when it is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+# the files are small
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 from mlflow import MlflowClient
@@ -30,6 +34,9 @@ from sqlalchemy.exc import SQLAlchemyError
 LOCK_SECONDS = 120
 KEY_TAG = "reprovision.key"
 CHECKPOINT_TAG = "reprovision.checkpoint"
+CODE_TAG = "reprovision.code"
+TEST_SET_TAG = "reprovision.test_set"
+DESCRIPTION_TAG = "mlflow.note.content"
 
 for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -75,13 +82,18 @@ def tracking_uri() -> str:
     return uri
 
 
-def ui_command() -> str:
-    """How to see the runs in a browser."""
+def ui_command(page: str) -> str:
+    """How to see a page in a browser.
+
+    Args:
+        page: its address below that of the server.
+    """
     uri = tracking_uri()
     if uri.startswith("http"):
-        return uri
+        return f"{uri.rstrip('/')}/{page}"
     own = uri == f"sqlite:///{workspace() / 'mlflow.db'}"
-    return "uv run mlflow ui" + ("" if own else f" --backend-store-uri {uri}")
+    command = "uv run mlflow ui" + ("" if own else f" --backend-store-uri {uri}")
+    return f"{command}, then http://127.0.0.1:5000/{page}"
 
 
 @contextmanager
@@ -116,11 +128,23 @@ def reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0][:300]
+        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"MLflow at {uri} can't be used ({reason}): start the server or set "
-            "MLFLOW_TRACKING_URI, then run `uv run dvc repro` again; nothing else is lost"
+            f"MLflow at {uri} can't be used ({textwrap.shorten(reason, 250, placeholder=' ...')}): "
+            f"{_remedy(reason, uri)}, then run `uv run dvc repro` or `uv run reprovision sync`; "
+            "nothing else is lost"
         ) from error
+
+
+def _remedy(reason: str, uri: str) -> str:
+    if "database schema" in reason:
+        return (
+            "another version of MLflow made this store, back it up and run "
+            f"`uv run mlflow db upgrade {uri}`"
+        )
+    if "database is locked" in reason:
+        return "end the process that holds it"
+    return "start the server or set MLFLOW_TRACKING_URI"
 
 
 def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
@@ -128,7 +152,7 @@ def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     if found is None:
         # a server knows where its artifacts go; a local store would take the working directory
         local = None if uri.startswith("http") else (workspace() / "mlartifacts").as_uri()
-        experiment_id: str = client.create_experiment(name, artifact_location=local)
+        experiment_id: str = client.create_experiment(name, local, tags=experiment_tags())
         return experiment_id
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)

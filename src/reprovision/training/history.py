@@ -3,6 +3,7 @@
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from reprovision.core.errors import UserError
 from reprovision.core.files import read_csv, write_csv
 
 
@@ -31,15 +32,21 @@ def write_history(path: str | Path, history: list[Epoch]) -> None:
 
 
 def read_history(path: str | Path) -> list[Epoch]:
-    """Reads what `write_history` wrote."""
-    return [
-        Epoch(
-            epoch=int(row["epoch"]),
-            train_loss=float(row["train_loss"]),
-            train_accuracy=float(row["train_accuracy"]),
-            val_loss=float(row["val_loss"]) if row["val_loss"] else None,
-            val_accuracy=float(row["val_accuracy"]) if row["val_accuracy"] else None,
-            lr=float(row["lr"]),
-        )
-        for row in read_csv(path)
-    ]
+    """Reads what `write_history` wrote; raises a UserError where the file is not that."""
+    rows = read_csv(path)
+    try:
+        return [
+            Epoch(
+                epoch=int(row["epoch"]),
+                train_loss=float(row["train_loss"]),
+                train_accuracy=float(row["train_accuracy"]),
+                val_loss=float(row["val_loss"]) if row["val_loss"] else None,
+                val_accuracy=float(row["val_accuracy"]) if row["val_accuracy"] else None,
+                lr=float(row["lr"]),
+            )
+            for row in rows
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} does not hold a history ({error}): run `dvc repro` to make it again"
+        ) from error

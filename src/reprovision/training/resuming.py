@@ -2,19 +2,25 @@
 
 The state lies in `.resume/KEY/` of the main workspace, outside Git and DVC. The key is a digest of
 everything that training depends on, so that no run goes on from another params', data's or code's
-state. It is replaced after each epoch, whole or not at all, and deleted when training ends.
+state; and what it ran on is in the file, so that none goes on from what another processor or
+another torch has computed. It is replaced after each epoch, whole or not at all, and deleted when
+training ends.
 """
 
 import json
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from reprovision.core.files import digest_of, write_bytes
+from reprovision.core.files import write_bytes
+from reprovision.models.checkpoint import digest_of_tensors
 from reprovision.training.history import Epoch
 from reprovision.training.loop import TrainingState, Watcher
 
@@ -28,10 +34,12 @@ class ResumeFolder(Watcher):
     Args:
         root: the folder of all such states.
         key: of this run.
+        hardware: what it runs on, e.g. device and threads; a state from elsewhere isn't taken up.
     """
 
-    def __init__(self, root: Path, key: str) -> None:
+    def __init__(self, root: Path, key: str, hardware: Mapping[str, str]) -> None:
         self.root = root
+        self.surroundings = {"torch": torch.__version__, **hardware}
         self.folder = root / key
         self.path = self.folder / "state.safetensors"
 
@@ -41,8 +49,14 @@ class ResumeFolder(Watcher):
             name: value.cpu().clone().contiguous() for name, value in _tensors(state).items()
         }
         history = json.dumps([asdict(epoch) for epoch in state.history])
-        content = {"history": history, "digest": _digest(tensors, history)}
-        write_bytes(self.path, save(tensors, {"state": json.dumps(content)}))
+        content = {
+            "history": history,
+            "surroundings": self.surroundings,
+            "digest": digest_of_tensors(tensors, history),
+        }
+        # another process that trained the same may just have ended and deleted the folder
+        with suppress(FileNotFoundError):
+            write_bytes(self.path, save(tensors, {"state": json.dumps(content)}))
         for old in sorted(self.root.iterdir(), key=_age)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -52,7 +66,9 @@ class ResumeFolder(Watcher):
             with safe_open(str(self.path), framework="pt") as file:
                 content = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if content["digest"] != _digest(tensors, content["history"]):
+            if content["digest"] != digest_of_tensors(tensors, content["history"]):
+                return False
+            if content["surroundings"] != self.surroundings:
                 return False
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return False
@@ -94,13 +110,16 @@ def _fill(state: TrainingState, tensors: dict[str, Tensor]) -> None:
         }
         fresh = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": moments, "param_groups": fresh})
+        _lay_out(optimizer)
     state.best = groups["best"]
 
 
-def _digest(tensors: dict[str, Tensor], history: str) -> str:
-    # channels-last weights have no bytes in the order that numpy takes without a copy
-    parts = [name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors)]
-    return digest_of(*parts, history.encode())
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Gives moments the memory layout of their weights: fused optimisers take it for granted."""
+    for weight, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.shape == weight.shape:
+                moments[name] = torch.empty_like(weight).copy_(value)
 
 
 def _age(path: Path) -> float:
