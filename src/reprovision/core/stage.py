@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 from filelock import FileLock, Timeout
 
@@ -82,5 +83,6 @@ def _remedy(number: int) -> str:
 
 
 def _fail(sentence: str) -> int:
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    # what a user's file holds may be quoted, and be of any length
+    print(f"error: {shorten(sentence, 1500, placeholder=' ...')}", file=sys.stderr)
     return 1

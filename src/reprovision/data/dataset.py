@@ -3,17 +3,23 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from reprovision.core.errors import UserError
+from reprovision.core.files import digest_of, write_json
 from reprovision.core.params import Section, load_yaml, parse_section
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+# what numpy raises on a damaged file; its header is parsed as Python literals
+DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, TokenError)
 
 
 class SplitInfo(Section):
@@ -22,10 +28,12 @@ class SplitInfo(Section):
     Attributes:
         counts: images of each class, in the order of the classes.
         digest: SHA-256 of pixels and labels: equal digests mean the same images in the same order.
+        origins: SHA-256 of origins.txt.
     """
 
-    counts: tuple[int, ...]
+    counts: tuple[Annotated[int, Field(ge=0)], ...]
     digest: str
+    origins: str
 
 
 class DatasetInfo(Section):
@@ -39,7 +47,7 @@ class DatasetInfo(Section):
 
     name: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    shape: tuple[int, int, int]
+    shape: tuple[Side, Side, Side]
     mean: PerChannel
     std: PerChannel
     splits: dict[SplitName, SplitInfo]
@@ -67,11 +75,22 @@ class Split:
         return len(self.labels)
 
 
+def write_info(folder: str | Path, info: DatasetInfo) -> None:
+    """Writes dataset.json, with a digest of itself."""
+    content = info.model_dump(mode="json")
+    write_json(Path(folder) / "dataset.json", {**content, "sha256": _digest_of_info(info)})
+
+
 def load_info(folder: str | Path) -> DatasetInfo:
     """Reads dataset.json; raises a UserError where it is missing or damaged."""
     # JSON is YAML, and one reader means one kind of message
     path = Path(folder) / "dataset.json"
-    return parse_section(DatasetInfo, load_yaml(path), str(path))
+    tree = load_yaml(path)
+    said = tree.pop("sha256", None) if isinstance(tree, dict) else None
+    info = parse_section(DatasetInfo, tree, str(path))
+    if said != _digest_of_info(info):
+        raise _damaged(path)
+    return info
 
 
 def load_split(folder: str | Path, split: SplitName) -> Split:
@@ -85,13 +104,25 @@ def load_split(folder: str | Path, split: SplitName) -> Split:
     images = _load(Path(folder) / split / "images.npy", (count, *info.shape), np.uint8)
     labels = _load(Path(folder) / split / "labels.npy", (count,), np.int64)
     if digest_of_split(images, labels) != info.splits[split].digest:
-        raise UserError(f"{folder}/{split} is damaged: delete {folder} and run `dvc repro` again")
+        raise _damaged(Path(folder) / split)
     return Split(images, labels)
 
 
 def load_origins(folder: str | Path, split: SplitName) -> list[str]:
-    """Where each image of a split came from, in order."""
-    return (Path(folder) / split / "origins.txt").read_text(encoding="utf-8").splitlines()
+    """Where each image of a split came from, in order.
+
+    Raises:
+        UserError: the file is missing, or not the one that dataset.json describes.
+    """
+    path = Path(folder) / split / "origins.txt"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if digest_of(content) != load_info(folder).splits[split].origins:
+        raise _damaged(path)
+    # names may hold any character but a line feed
+    return content.decode().split("\n")[:-1]
 
 
 def digest_of_split(images: np.ndarray, labels: np.ndarray) -> str:
@@ -103,17 +134,27 @@ def digest_of_split(images: np.ndarray, labels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _digest_of_info(info: DatasetInfo) -> str:
+    return digest_of(info.model_dump_json().encode())
+
+
 def _load(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
     try:
         # copy-on-write: torch takes no read-only arrays; nothing is ever written
         array = np.load(path, mmap_mode="c" if shape[0] else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} can't be read ({error}): run `dvc repro` to prepare it again"
-        ) from error
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
     if array.shape != shape or array.dtype != dtype:
         raise UserError(
             f"{path} holds {array.dtype} {array.shape}, but dataset.json says "
             f"{np.dtype(dtype)} {shape}: run `dvc repro` to prepare it again"
         )
-    return array
+    return array.view(np.ndarray)
+
+
+def _unreadable(path: Path, error: BaseException) -> UserError:
+    return UserError(f"{path} can't be read ({error}): run `dvc repro` to prepare it again")
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is damaged: delete it and run `dvc repro` to prepare it again")

@@ -1,6 +1,8 @@
 """Archives: described by name and MD5, kept in torchvision's layout, downloaded when missing."""
 
 import hashlib
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,33 +21,42 @@ class Archive(Section):
         md5: in hexadecimal; a file that doesn't have it is never read.
     """
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
+PATIENCE = 30
+"""Seconds without a byte after which a mirror is given up."""
+
 Mirrors = list[Annotated[str, Field(pattern=r"^https?://[^\s]+/$")]]
-Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
 
 
-def obtain(archive: Archive, folder: Path, mirrors: list[str]) -> Path:
-    """The path of a whole archive: what is there is used, what is missing or damaged downloaded.
+def obtain(archives: Sequence[Archive], folder: Path, mirrors: list[str]) -> None:
+    """Sees to it that archives are in a folder, whole: what is missing or damaged is downloaded.
 
     Raises:
         UserError: no mirror could be reached, or the folder can't be written.
     """
-    path = folder / archive.file
-    if has_md5(path, archive.md5):
-        return path
-    state = "damaged (its MD5 is wrong)" if path.exists() else "missing"
+    if not _wanting(archives, folder):
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{archive.file}.lock"):
-        # another experiment may have brought it while this one waited
-        if has_md5(path, archive.md5) or _download(archive, folder, mirrors):
-            return path
-    raise UserError(
-        f"{path} is {state} and could not be downloaded from {' or '.join(mirrors)}: "
-        f"put the file there by hand (MD5 {archive.md5})"
-    )
+    with FileLock(folder / ".download.lock"):
+        # another experiment may have brought them while this one waited
+        for archive in _wanting(archives, folder):
+            if not _download(archive, folder, mirrors):
+                break
+    if wanting := _wanting(archives, folder):
+        files = ", ".join(f"{archive.file} (MD5 {archive.md5})" for archive in wanting)
+        state = "are damaged or missing" if len(wanting) > 1 else "is damaged or missing"
+        raise UserError(
+            f"{files} {state} in {folder} and could not be downloaded from "
+            f"{' or '.join(mirrors)}: put the right files there by hand"
+        )
+
+
+def _wanting(archives: Sequence[Archive], folder: Path) -> list[Archive]:
+    return [archive for archive in archives if not has_md5(folder / archive.file, archive.md5)]
 
 
 def has_md5(path: Path, md5: str) -> bool:
@@ -60,6 +71,8 @@ def _download(archive: Archive, folder: Path, mirrors: list[str]) -> bool:
     # two seconds to import, and only a first download needs it
     from torchvision.datasets.utils import download_url
 
+    # it would wait for ever for a server that says nothing
+    socket.setdefaulttimeout(PATIENCE)
     for mirror in mirrors:
         try:
             download_url(mirror + archive.file, str(folder), archive.file, archive.md5)

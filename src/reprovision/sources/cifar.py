@@ -40,7 +40,9 @@ class CifarDescriptor(Section):
 
     def open(self, name: str, downloads: Path) -> Source:
         """Opens the source, downloading it if it is missing."""
-        path = obtain(self.archive, downloads / (self.folder or ""), self.mirrors)
+        folder = downloads / (self.folder or "")
+        obtain([self.archive], folder, self.mirrors)
+        path = folder / self.archive.file
         members = dict(_read_members(path, {*self.train, *self.test}))
         train = self._part(path, members, self.train, "train")
         test = self._part(path, members, self.test, "test")

@@ -54,8 +54,11 @@ class IdxDescriptor(Section):
 
     def open(self, name: str, downloads: Path) -> Source:
         """Opens the source, downloading what is missing."""
-        train, shape = self._part(self.train, "train", downloads / self.folder)
-        test, test_shape = self._part(self.test, "test", downloads / self.folder)
+        folder = downloads / self.folder
+        files = [self.zip, self.train.images, self.train.labels, self.test.images, self.test.labels]
+        obtain([file for file in files if isinstance(file, Archive)], folder, self.mirrors)
+        train, shape = self._part(self.train, "train", folder)
+        test, test_shape = self._part(self.test, "test", folder)
         if shape != test_shape:
             raise UserError(
                 f"{name}: train has {shape}, but test has {test_shape}: check the files"
@@ -85,11 +88,11 @@ class IdxDescriptor(Section):
 
     def _opener(self, file: Archive | str, folder: Path) -> tuple[Open, str]:
         if isinstance(file, Archive):
-            path = obtain(file, folder, self.mirrors)
+            path = folder / file.file
             return partial(_open_gzip, path), str(path)
         if self.zip is None:
             raise UserError(f"{file} is a member of no zip: give it as a file with its md5")
-        path = obtain(self.zip, folder, self.mirrors)
+        path = folder / self.zip.file
         return partial(_open_member, path, file), f"{path}:{file}"
 
 
@@ -99,6 +102,8 @@ def _open_gzip(path: Path) -> IO[bytes]:
 
 def _open_member(path: Path, member: str) -> IO[bytes]:
     with zipfile.ZipFile(path) as archive:
+        if member not in archive.namelist():
+            raise EOFError("there is no such file in it")
         # the member keeps the archive's file open as long as it needs it
         return gzip.open(archive.open(member), "rb")  # type: ignore[return-value]
 
@@ -119,6 +124,9 @@ def _elements(open_file: Open, name: str, rank: int) -> Iterator[np.ndarray]:
             if len(content) < n * each:
                 raise EOFError("it ends early")
             yield np.frombuffer(content, np.uint8).reshape(n, *size)
+        # reading to the end also checks gzip's own checksum
+        if file.read(1):
+            raise EOFError("it is longer than its header says")
 
 
 def _header(file: IO[bytes], name: str, rank: int) -> tuple[int, ...]:
@@ -136,7 +144,7 @@ def _reading(name: str) -> Iterator[None]:
     """Turns what a damaged archive raises into one sentence."""
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, KeyError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(
             f"{name} can't be read ({error}): delete it to download it again"
         ) from error

@@ -12,6 +12,9 @@ from reprovision.sources.source import Shape
 MAX_PIXELS = 64_000_000
 """Larger images are refused: beyond a camera's, and a small file can claim any size."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Others are refused, whatever the file's name says: Pillow runs Ghostscript for EPS."""
+
 
 def fit_chunk(images: np.ndarray, shape: Shape) -> np.ndarray:
     """Fits uint8 images (n, C, H, W) to a shape; no copy where they have it already."""
@@ -29,16 +32,29 @@ def read_image(path: Path, shape: Shape) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UserError(f"{image.width}x{image.height} pixels are too many")
+                # compares the checksums of a PNG, which decoding ignores; the file is then used up
+                image.verify()
+            with Image.open(path, formats=FORMATS) as image:
                 image.draft(None, (2 * shape.width, 2 * shape.height))
-                return _fit(ImageOps.exif_transpose(image), shape)
+                return _fit(_narrow(ImageOps.exif_transpose(image), image.format), shape)
     except UserError:
         raise
     # Pillow's decoders raise nearly anything on a damaged file
     except Exception as error:
         raise UserError(f"{error}" or type(error).__name__) from error
+
+
+def _narrow(image: Image.Image, file_format: str | None) -> Image.Image:
+    """Takes an image of 16-bit pixels to the upper eight bits; Pillow itself would cut at 255."""
+    # Pillow reads 16-bit PGM files as 32-bit integers
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UserError("its pixels are 32-bit numbers of unknown range: save it with 8 or 16 bits")
+    return image
 
 
 def _to_pillow(image: np.ndarray) -> Image.Image:
@@ -50,8 +66,6 @@ def _fit(image: Image.Image, shape: Shape) -> np.ndarray:
         # transparent pixels hide arbitrary colours: show them on white, as a page would
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("L" if shape.channels == 1 else "RGB")
     if image.size != (shape.width, shape.height):
         image = ImageOps.fit(image, (shape.width, shape.height), Image.Resampling.BILINEAR)

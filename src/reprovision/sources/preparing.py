@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import write_json, write_text
+from reprovision.core.files import digest_of, write_text
 from reprovision.core.params import DataParams
-from reprovision.data.dataset import SPLITS, DatasetInfo, SplitInfo
+from reprovision.data.dataset import SPLITS, DatasetInfo, SplitInfo, write_info
 from reprovision.sources.source import Part, Shape, Source
 from reprovision.sources.splits import stratified_choice
 
 TEST_SEED = 0
-"""A source without a test set is always split alike, so that results stay comparable."""
+"""Whatever the params, the test images are chosen alike, so that results stay comparable."""
 
 TRAIN, VAL, TEST, LEFT_OUT = 0, 1, 2, -1
 
@@ -51,7 +51,7 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
         std=std,
         splits={name: writer.finish() for name, writer in zip(SPLITS, writers, strict=True)},
     )
-    write_json(folder / "dataset.json", info.model_dump(mode="json"))
+    write_info(folder, info)
     return info
 
 
@@ -71,26 +71,28 @@ def _target_shape(source: Source, params: DataParams) -> Shape:
 
 def _assign(source: Source, params: DataParams) -> list[tuple[Part, np.ndarray]]:
     """Each part of the source with the index of the split that each of its images goes to."""
-    train = _limited(source.train, params, TRAIN)
+    train = np.full(len(source.train.labels), TRAIN)
     if source.test is None:
         _move(source.train, train, TEST, params.test_fraction, TEST_SEED)
+        _limit(source.train, train, TEST, params.limit, TEST_SEED)
+    _limit(source.train, train, TRAIN, params.limit, params.split_seed)
     if source.val is None and params.val_fraction > 0:
         _move(source.train, train, VAL, params.val_fraction, params.split_seed)
     assigned = [(source.train, train)]
-    for part, index in ((source.val, VAL), (source.test, TEST)):
+    for part, split in ((source.val, VAL), (source.test, TEST)):
         if part is not None:
-            assigned.append((part, _limited(part, params, index)))
+            splits = np.full(len(part.labels), split)
+            _limit(part, splits, split, params.limit, TEST_SEED)
+            assigned.append((part, splits))
     return assigned
 
 
-def _limited(part: Part, params: DataParams, index: int) -> np.ndarray:
-    """Assigns a part to one split, as far as data.limit allows."""
-    count = len(part.labels)
-    if params.limit is None or params.limit >= count:
-        return np.full(count, index)
-    return np.where(
-        stratified_choice(part.labels, params.limit, params.split_seed), index, LEFT_OUT
-    )
+def _limit(part: Part, splits: np.ndarray, split: int, limit: int | None, seed: int) -> None:
+    """Leaves out a stratified share of a split, so that `limit` of its images are left."""
+    pool = np.flatnonzero(splits == split)
+    if limit is not None and limit < len(pool):
+        kept = stratified_choice(part.labels[pool], limit, seed)
+        splits[pool[~kept]] = LEFT_OUT
 
 
 def _move(part: Part, splits: np.ndarray, target: int, fraction: float, seed: int) -> None:
@@ -171,6 +173,9 @@ class _SplitWriter:
         labels = np.concatenate(self.labels)
         self.digest.update(labels)
         np.save(self.folder / "labels.npy", labels)
-        write_text(self.folder / "origins.txt", "".join(f"{o}\n" for o in self.origins))
+        origins = "".join(f"{origin}\n" for origin in self.origins)
+        write_text(self.folder / "origins.txt", origins)
         counts = np.bincount(labels, minlength=self.classes).tolist()
-        return SplitInfo(counts=counts, digest=self.digest.hexdigest())
+        return SplitInfo(
+            counts=counts, digest=self.digest.hexdigest(), origins=digest_of(origins.encode())
+        )

@@ -36,4 +36,9 @@ def _quotas(sizes: np.ndarray, count: int) -> np.ndarray:
         if quotas[donor] > 1:
             quotas[donor] -= 1
             quotas[empty] += 1
+    for full in np.flatnonzero((quotas == sizes) & (sizes > 1)):
+        receiver = np.argmax(sizes - quotas)
+        if sizes[receiver] - quotas[receiver] > 1:
+            quotas[full] -= 1
+            quotas[receiver] += 1
     return quotas

@@ -1,0 +1,242 @@
+"""Fixtures for tests in real projects: Git, DVC and MLflow on SQLite, with trainings of a moment.
+
+    project       a new project, committed, in which nothing has run
+    reproduced    a project in which `dvc repro` has run and dvc.lock is committed
+    make_project  makes as many of either as a test needs
+    swept         a project in which three experiments have run, too
+    mlflow_server starts a real tracking server
+
+and without DVC, in this process:
+
+    prepared      the folder of tensors that prepare makes of the tiny params
+
+See `project.py` for what a project can do: `run`, `repro`, `exp`, `refused`, `runs`, `outputs`, ...
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+# the package under test is the one beside the tests, whatever is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+import project as projects
+from project import ROOT, STRIPPED, Project, tiny_params
+
+MNIST_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+MNIST_VARIABLE = os.environ.get("REPROVISION_MNIST")
+
+# the same cases each time, and no limit on the time of one: other processes may be at work
+hypothesis.settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, max_examples=50, database=None
+)
+hypothesis.settings.load_profile("repeatable")
+
+for variable in [name for name in os.environ if name.startswith(STRIPPED)]:
+    del os.environ[variable]
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+MakeProject = Callable[..., Project]
+StartServer = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of all projects: see `clean_environment`."""
+    return projects.clean_environment(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def blank_template(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Project:
+    """A new project for others to be copied from; don't run anything in it."""
+    return projects.make(tmp_path_factory.mktemp("blank"), environment)
+
+
+@pytest.fixture(scope="session")
+def reproduced_template(
+    tmp_path_factory: pytest.TempPathFactory, blank_template: Project
+) -> Project:
+    """A project after `dvc repro` and a commit, for others to be copied from and to look at.
+
+    The first test that needs it waits for the pipeline; change nothing in it.
+    """
+    project = projects.copy(blank_template, tmp_path_factory.mktemp("reproduced"))
+    done = project.repro()
+    project.said = done.stdout + done.stderr
+    project.commit("results")
+    return project
+
+
+@pytest.fixture(scope="session")
+def swept_template(
+    tmp_path_factory: pytest.TempPathFactory, reproduced_template: Project
+) -> Project:
+    """The reproduced project after a sweep, for others to be copied from and to look at.
+
+    Two values of train.lr by two seeds: the commit (0.02, seed 0, which is version 1 in MLflow),
+    and the experiments `good-1` (version 2), `bad-0` (3) and `bad-1` (4), of which the workspace
+    holds the last.
+    """
+    project = projects.copy(reproduced_template, tmp_path_factory.mktemp("swept"))
+    for name, flags in (
+        ("good-1", ("seed=1",)),
+        ("bad-0", ("train.lr=0.0001", "seed=0")),
+        ("bad-1", ("train.lr=0.0001", "seed=1")),
+    ):
+        project.exp("run", "--name", name, *(part for flag in flags for part in ("-S", flag)))
+    return project
+
+
+@pytest.fixture
+def make_project(
+    tmp_path: Path, blank_template: Project, request: pytest.FixtureRequest
+) -> Iterator[MakeProject]:
+    """`make_project(reproduced=False, **params)`: a project of the test's own.
+
+    With `reproduced=True` it holds all results of the tiny params, in a tenth of a second. Params
+    are dotted (`**{"train.lr": 0.1}`), changed after that and committed.
+    """
+    made: list[Project] = []
+
+    def make(reproduced: bool = False, **params: Any) -> Project:
+        template = request.getfixturevalue("reproduced_template") if reproduced else blank_template
+        project = projects.copy(template, tmp_path / f"project-{len(made)}")
+        made.append(project)
+        if params:
+            project.set_params(**params)
+            project.commit("params")
+        return project
+
+    yield make
+    for project in made:
+        project.stop_queue()
+
+
+@pytest.fixture
+def project(make_project: MakeProject) -> Project:
+    """A new project with tiny params, committed; nothing has run in it."""
+    return make_project()
+
+
+@pytest.fixture
+def reproduced(make_project: MakeProject) -> Project:
+    """A project of the test's own with all results, DVC's cache and one MLflow run in it."""
+    return make_project(reproduced=True)
+
+
+@pytest.fixture
+def swept(tmp_path: Path, swept_template: Project) -> Project:
+    """A project of the test's own after a sweep: see `swept_template`."""
+    return projects.copy(swept_template, tmp_path / "swept")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of prepared tensors: the digits as the tiny params have them; don't write there."""
+    from reprovision.sources import open_source
+    from reprovision.sources.preparing import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(open_source(ROOT / "data" / "digits.yaml", folder), tiny_params().data, folder)
+    return folder
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path, environment: dict[str, str]) -> Iterator[StartServer]:
+    """`mlflow_server()` starts a real, empty tracking server and returns its address.
+
+    `mlflow_server(folder, port)` starts it on a store of its own in a folder, at a known port, e.g.
+    to bring a killed one back. All are killed after the test.
+    """
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path | None = None, port: int | None = None) -> str:
+        folder = folder or tmp_path / f"server-{len(servers)}"
+        folder.mkdir(exist_ok=True)
+        port = port or free_port()
+        servers.append(start_server(folder, port, environment))
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server in servers:
+        kill_group(server)
+
+
+def start_server(
+    folder: Path, port: int, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Starts a tracking server on the store in a folder; returns it when it answers."""
+    command = ["mlflow", "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    wait_for(f"http://127.0.0.1:{port}", server)
+    return server
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(address: str, server: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+    """Returns when a server answers; fails the test where it doesn't."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            return
+        except OSError:
+            assert server.poll() is None, "the server has ended"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.2)
+
+
+def kill_group(process: "subprocess.Popen[Any]") -> None:
+    """Kills a process that leads a group, with all of the group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def mnist_archives() -> Path:
+    """A folder with MNIST's four original archives; skips the test where there is none.
+
+    They are looked for in `REPROVISION_MNIST`, and in `shared/data/mnist` beside the repository.
+    """
+    named = MNIST_VARIABLE
+    for folder in [Path(named)] if named else [ROOT.parent / "shared" / "data" / "mnist"]:
+        if all((folder / name).is_file() for name in MNIST_FILES):
+            return folder
+    pytest.skip(
+        "MNIST's four archives are not here: name their folder in REPROVISION_MNIST, "
+        f"or put them into {ROOT.parent / 'shared' / 'data' / 'mnist'}"
+    )

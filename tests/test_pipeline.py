@@ -1,0 +1,194 @@
+"""`dvc repro` from end to end on the digits, and DVC's own commands on what it made."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import MakeProject
+from PIL import Image
+from project import Project
+
+STAGES = ("prepare", "train", "evaluate", "export", "track")
+
+
+def skipped(said: str) -> list[str]:
+    """The stages that DVC did not run, since nothing changed or since it had their results."""
+    return re.findall(r"Stage '(\w+)' (?:didn't change|is cached)", said)
+
+
+def started(said: str) -> list[str]:
+    """The stages that DVC ran."""
+    return re.findall(r"Running stage '(\w+)'", said)
+
+
+def test_the_first_run_makes_everything_and_tells_where_it_is(reproduced_template: Project) -> None:
+    project, said = reproduced_template, reproduced_template.said
+    assert tuple(started(said)) == STAGES
+    for word in ("results/test.json", "results/plots", "models/exported/model.onnx"):
+        assert word in said.split("Running stage 'track'")[1]
+    assert "uv run dvc metrics show" in said
+    assert "mlflow ui" in said
+    assert project.json("results/test.json")["accuracy"] > 0.6
+    assert project.json("results/export.json")["same_predictions"] == 300
+    assert len(project.outputs()) > 25
+
+
+def test_the_program_says_nothing_but_its_own_lines(reproduced_template: Project) -> None:
+    dvc = (
+        r"Running stage|> python|Generating lock|Updating lock|Use `dvc push`|To track the changes|"
+    )
+    dvc += r"To enable auto|git add|^\s*$|^'data|is up to date|didn't change"
+    lines = [line for line in reproduced_template.said.splitlines() if not re.search(dvc, line)]
+    own = (
+        "digits: ",
+        "cnn, ",
+        "epoch ",
+        "test accuracy ",
+        "model.onnx, ",
+        "MLflow ",
+        "metrics ",
+        "plots ",
+        "model ",
+    )
+    assert [line for line in lines if not line.startswith(own)] == []
+
+
+def test_a_second_run_does_nothing(reproduced: Project) -> None:
+    before = reproduced.outputs()
+    assert tuple(skipped(reproduced.repro().stdout)) == STAGES
+    assert reproduced.outputs() == before
+    assert reproduced.git("status", "--porcelain") == ""
+
+
+def test_results_that_are_in_git_are_enough_for_metrics(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    tracked = reproduced.git("ls-files", "results").splitlines()
+    assert {"results/test.json", "results/predictions.csv", "results/export.json"} <= set(tracked)
+    clone = reproduced.clone(tmp_path / "clone")
+    shown = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)
+    assert shown[""]["data"]["results/test.json"]["data"] == reproduced.json("results/test.json")
+
+
+def test_a_clone_elsewhere_makes_the_same_bytes_and_its_own_record(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    clone = reproduced.clone(tmp_path / "else where" / "clone")
+    clone.repro()
+    assert clone.outputs() == reproduced.outputs()
+    assert clone.git("status", "--porcelain") == "", "dvc.lock is the one in Git"
+    assert len(clone.runs()) == 1
+
+
+def test_forced_runs_make_the_same_bytes_and_keep_one_record(reproduced: Project) -> None:
+    before = reproduced.outputs()
+    (run,) = reproduced.runs()
+    for _ in range(2):
+        assert tuple(started(reproduced.repro("--force").stdout)) == STAGES
+        assert reproduced.outputs() == before
+        (again,) = reproduced.runs()
+        assert again.info.run_id == run.info.run_id
+        for name in ("train_loss", "val_accuracy", "lr"):
+            assert [step for step, _ in reproduced.metric(again, name)] == [1, 2]
+        assert len(reproduced.metric(again, "test_accuracy")) == 1
+        assert len(reproduced.mlflow().search_model_versions("")) == 1
+
+
+def test_a_changed_param_can_be_compared_and_taken_back(reproduced: Project) -> None:
+    before = reproduced.outputs()
+    reproduced.set_params(**{"train.lr": 0.01})
+    assert started(reproduced.repro().stdout) == ["train", "evaluate", "export", "track"]
+    assert len(reproduced.runs()) == 2
+
+    (change,) = json.loads(reproduced.run("dvc", "params", "diff", "--json").stdout)[
+        "params.yaml"
+    ].items()
+    assert change == ("train.lr", {"old": 0.02, "new": 0.01, "diff": pytest.approx(-0.01)})
+    metrics = json.loads(reproduced.run("dvc", "metrics", "diff", "--json").stdout)
+    assert metrics["results/test.json"]["loss"]["diff"] != 0
+    assert "accuracy" in reproduced.run("dvc", "metrics", "diff").stdout
+    page = reproduced.run("dvc", "plots", "diff", "--out", "plots").stdout.strip()
+    check_page(Path(page.removeprefix("file://")))
+
+    reproduced.set_params(**{"train.lr": 0.02})
+    said = reproduced.repro().stdout
+    assert "Stage 'train' is cached - skipping run, checking out outputs" in said
+    assert "track" in started(said), "what DVC restores is tracked nevertheless"
+    assert reproduced.outputs() == before
+    assert len(reproduced.runs()) == 2, "the record of the earlier run is still there"
+    assert reproduced.git("status", "--porcelain") == "?? plots/" or not reproduced.git(
+        "status", "--porcelain", "--untracked-files=no"
+    )
+
+
+def test_plots_and_experiments_can_be_shown(reproduced: Project) -> None:
+    page = reproduced.run("dvc", "plots", "show", "--out", "plots").stdout.strip()
+    check_page(Path(page.removeprefix("file://")))
+    reproduced.exp("run", "--temp", "--name", "slow", "-S", "train.lr=0.001")
+    table = reproduced.exp("show", "--csv").stdout
+    header, *rows = table.splitlines()
+    for column in ("accuracy", "loss", "train.lr", "train.epochs", "seed"):
+        assert column in header
+    assert any(row.startswith(",slow") or ",slow," in row for row in rows)
+
+
+def check_page(page: Path) -> None:
+    """That a page of DVC's has our curves, the confusion matrix and the pictures."""
+    text = page.read_text()
+    for title in (
+        "Loss by epoch",
+        "Accuracy by epoch",
+        "Test images by actual and predicted class",
+    ):
+        assert title in text
+    pictures = {p.name.rpartition("_")[2] for p in page.parent.rglob("*.png")}
+    assert any("samples" in name for name in {p.name for p in page.parent.rglob("*.png")}), pictures
+
+
+def test_all_pictures_are_there_without_any_browser(reproduced_template: Project) -> None:
+    pictures = sorted((reproduced_template.root / "results" / "plots").glob("*.png"))
+    assert [p.stem for p in pictures] == [
+        "confusion_matrix",
+        "curves",
+        "mistakes",
+        "recall",
+        "reliability",
+        "samples",
+    ]
+    for picture in pictures:
+        with Image.open(picture) as image:
+            image.load()
+
+
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(reproduced: Project) -> None:
+    reproduced.exp("run", "--queue", "--name", "queued", "-S", "train.lr=0.01")
+    edited = reproduced.root / "src/reprovision/training/history.py"
+    edited.write_text(edited.read_text() + "\nraise RuntimeError('edited later')\n")
+    # an editable install of the main workspace, as `uv run` makes it
+    reproduced.env["PYTHONPATH"] = str(reproduced.root / "src")
+    reproduced.run_queue(workers=1)
+    log = reproduced.run("dvc", "queue", "logs", "queued").stdout
+    assert "edited later" not in log
+    assert "queued" in reproduced.exp("list", "--name-only").stdout, log
+
+
+def test_the_real_mnist_is_shared_by_all_experiments(
+    make_project: MakeProject, mnist_archives: Path
+) -> None:
+    project = make_project()
+    shutil.copytree(mnist_archives, project.root / "data/downloads/MNIST/raw")
+    changes = {
+        "data.source": "data/mnist.yaml",
+        "data.limit": 2000,
+        "model.name": "mlp",
+        "train.batch_size": 64,
+        "train.lr": 0.003,
+        "train.epochs": 3,
+    }
+    flags = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
+    said = project.exp("run", "--temp", *flags).stdout
+    assert "mnist: 1,800 train, 200 val, 2,000 test images of 1x28x28" in said
+    accuracy = float(re.findall(r"test accuracy ([\d.]+)%", said)[0])
+    assert accuracy > 80

@@ -1,0 +1,167 @@
+"""Recipes: what they promise to build, and that their flags reach the params."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from conftest import MakeProject
+from project import ROOT, Project, changed, tiny_tree
+from torch import nn
+
+from reprovision.cli import main
+from reprovision.core.errors import UserError
+from reprovision.core.params import Params, flatten, load_params, parse_section
+from reprovision.models import Classifier, build_model, count_weights
+from reprovision.recipes import find_recipe, load_recipes
+
+RECIPES = load_recipes()
+MNIST = (1, 28, 28)
+
+
+def params_of(name: str) -> Params:
+    return parse_section(Params, changed(tiny_tree(), RECIPES[name].params), name)
+
+
+def network_of(name: str) -> Classifier:
+    torch.manual_seed(0)
+    params = params_of(name)
+    normalisation = ([0.5], [0.5]) if params.data.normalize == "half" else ([0.0], [1.0])
+    return build_model(params.model, MNIST, 10, *normalisation)
+
+
+def layers(name: str) -> list[nn.Linear | nn.Conv2d]:
+    return [m for m in network_of(name).modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+
+
+def test_the_tutorials_and_our_own_are_there_by_name() -> None:
+    wanted = {"mlp-512-256", "mlp-500-256", "mlp-128", "cnn-1", "cnn-2", "fast", "accurate"}
+    assert wanted <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_decides_everything_that_its_result_depends_on(name: str) -> None:
+    keys = flatten(load_params(ROOT / "params.yaml"))
+    sections = {k for k in keys if k.startswith(("data.", "model.", "train."))}
+    assert set(RECIPES[name].params) == sections - {"train.device", "train.threads"}
+    params_of(name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_network_fits_mnist(name: str) -> None:
+    pixels = torch.zeros(2, *MNIST, dtype=torch.uint8)
+    assert network_of(name).eval()(pixels).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("mlp-512-256", [(784, 512), (512, 256), (256, 10)]),
+        ("mlp-500-256", [(784, 500), (500, 256), (256, 10)]),
+        ("mlp-128", [(784, 128), (128, 10)]),
+        ("cnn-1", [(1, 32, 3), (5408, 10)]),
+        ("cnn-2", [(1, 32, 3), (32, 32, 3), (800, 100), (100, 10)]),
+        ("cnn-2-softmax", [(1, 32, 3), (32, 32, 3), (800, 100), (100, 10)]),
+    ],
+)
+def test_the_tutorials_layers_have_their_sizes(name: str, sizes: list[tuple[int, ...]]) -> None:
+    found = [
+        (m.in_channels, m.out_channels, m.kernel_size[0])
+        if isinstance(m, nn.Conv2d)
+        else (m.in_features, m.out_features)
+        for m in layers(name)
+    ]
+    assert found == sizes
+
+
+def fans(layer: nn.Linear | nn.Conv2d) -> tuple[int, int]:
+    area = layer.weight[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
+    return layer.weight.shape[1] * area, layer.weight.shape[0] * area
+
+
+@pytest.mark.parametrize("name", ["cnn-1", "cnn-2", "cnn-2-softmax"])
+def test_the_convolutional_tutorials_start_from_kaiming_and_at_last_xavier(name: str) -> None:
+    *earlier, last = layers(name)
+    for layer in earlier:
+        check_uniform(layer.weight, math.sqrt(6 / fans(layer)[0]))
+    check_uniform(last.weight, math.sqrt(6 / sum(fans(last))))
+
+
+@pytest.mark.parametrize("name", ["mlp-512-256", "mlp-500-256", "mlp-128"])
+def test_the_perceptrons_start_from_pytorchs_own(name: str) -> None:
+    for layer in layers(name):
+        check_uniform(layer.weight, 1 / math.sqrt(fans(layer)[0]))
+
+
+def check_uniform(weight: torch.Tensor, bound: float) -> None:
+    """That weights are uniform between -bound and bound, as far as their number can tell."""
+    assert weight.abs().max() <= bound
+    # the standard error of a uniform distribution's deviation, five of them
+    allowed = 5 * 0.45 / math.sqrt(weight.numel())
+    assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=allowed)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("mlp-512-256", {"batch_size": 64, "lr": 0.001, "momentum": 0.9}),
+        ("mlp-500-256", {"batch_size": 100, "lr": 0.01, "momentum": 0.0}),
+        ("mlp-128", {"batch_size": 64, "lr": 0.001, "momentum": 0.9}),
+        ("cnn-1", {"batch_size": 64, "lr": 0.01, "momentum": 0.9}),
+        ("cnn-2", {"batch_size": 64, "lr": 0.01, "momentum": 0.9}),
+        ("cnn-2-softmax", {"loss": "softmax_cross_entropy"}),
+    ],
+)
+def test_the_tutorials_train_as_they_say(name: str, values: dict[str, Any]) -> None:
+    params = params_of(name)
+    for key, value in values.items():
+        assert getattr(params.train, key) == value
+    assert (params.train.optimizer, params.train.epochs, params.train.keep) == ("sgd", 10, "last")
+    assert (params.train.schedule, params.train.weight_decay) == ("constant", 0)
+    assert params.data.val_fraction == 0, "they train on every training image"
+    assert params.data.normalize == ("half" if name == "mlp-128" else "none")
+
+
+def test_each_recipe_promises_time_and_accuracy() -> None:
+    said = CliRunner().invoke(main, ["recipe", "--list"]).output
+    for name, recipe in RECIPES.items():
+        line = next(line for line in said.splitlines() if line.startswith(f"{name} "))
+        assert recipe.about in line
+        assert f"{recipe.accuracy:.1f} %" in line
+        assert " s " in line
+
+
+def test_without_a_name_all_recipes_are_shown() -> None:
+    assert CliRunner().invoke(main, ["recipe"]).output.count("\n") == len(RECIPES) + 1
+
+
+def test_an_unknown_recipe_is_told_with_those_that_are_there() -> None:
+    with pytest.raises(UserError, match=r"there is no recipe cnn-3: choose one of fast, "):
+        find_recipe("cnn-3")
+
+
+def test_the_flags_survive_a_shell_and_dvc(make_project: MakeProject) -> None:
+    project = make_project()
+    line = "dvc exp run --queue $(reprovision recipe cnn-2) -S data.source=data/digits.yaml"
+    project.run("bash", "-c", line)
+    assert flatten(queued_params(project)) == flatten(
+        parse_section(
+            Params,
+            changed(
+                project.params(), RECIPES["cnn-2"].params | {"data.source": "data/digits.yaml"}
+            ),
+            "expected",
+        )
+    )
+
+
+def queued_params(project: Project) -> Params:
+    """The params of the only queued experiment."""
+    text = project.git("show", "refs/exps/celery/stash:params.yaml")
+    return parse_section(Params, yaml.safe_load(text), "queued")
+
+
+def test_the_size_of_a_network_is_the_sum_of_its_weights() -> None:
+    assert count_weights(network_of("mlp-128")) == 784 * 128 + 128 + 128 * 10 + 10

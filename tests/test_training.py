@@ -1,0 +1,355 @@
+"""The training loop: optimisers, schedules, what is kept, and going on after an interruption."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from project import tiny_params
+from torch import nn
+from torch.nn import functional
+
+from reprovision.core.errors import UserError
+from reprovision.core.params import Params
+from reprovision.data.batches import Batches, seed_for
+from reprovision.data.dataset import Split, load_info, load_split
+from reprovision.models.checkpoint import save_checkpoint
+from reprovision.models.inference import score
+from reprovision.training import loop
+from reprovision.training.history import Epoch, read_history, write_history
+from reprovision.training.loop import TrainingState, Watcher
+from reprovision.training.optimizers import build_loss, build_optimizers, schedule
+from reprovision.training.progress import Progress
+from reprovision.training.resuming import ResumeFolder
+
+EVERYTHING = {
+    "train.epochs": 4,
+    "train.ema": 0.9,
+    "model.dropout": 0.3,
+    "model.conv.channels": [4, 6],
+    "model.conv.batch_norm": True,
+    "train.augment.shift": 0.1,
+    "train.augment.rotate": 10.0,
+    "train.momentum": 0.8,
+    "train.lr": 0.005,
+}
+"""All that has a random or a running state, at once."""
+
+OPTIMIZERS = ["sgd", "adam", "adamw", "rmsprop", "muon"]
+HARDWARE = {"device": "cpu"}
+
+
+class InterruptionError(Exception):
+    """What a test kills a training with."""
+
+
+class Interrupt(Watcher):
+    def __init__(self, epoch: int, batches: int = 0) -> None:
+        self.epoch = epoch
+        self.batches = batches
+
+    def batch_done(self, epoch: int, totals: loop.Totals) -> None:
+        if epoch == self.epoch + 1:
+            self.batches -= 1
+            if self.batches < 0:
+                raise InterruptionError
+
+
+def trained(prepared: Path, params: Params, watchers: list[Watcher] | None = None) -> TrainingState:
+    state = loop.start(params, load_info(prepared))
+    splits = load_split(prepared, "train"), load_split(prepared, "val")
+    loop.train(state, *splits, params, watchers or [])
+    return state
+
+
+def content(
+    state: TrainingState, params: Params, prepared: Path, folder: Path
+) -> tuple[bytes, bytes]:
+    """The bytes of checkpoint and history."""
+    save_checkpoint(folder / "c", state.shipped, params.model, load_info(prepared))
+    write_history(folder / "h", state.history)
+    return (folder / "c").read_bytes(), (folder / "h").read_bytes()
+
+
+# ---- the same bytes
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_interrupted_run_goes_on_to_the_bytes_of_an_uninterrupted_one(
+    prepared: Path, tmp_path: Path, optimizer: str, epoch: int
+) -> None:
+    params = tiny_params(**EVERYTHING, **{"train.optimizer": optimizer})
+    whole = content(trained(prepared, params), params, prepared, tmp_path)
+
+    resume = ResumeFolder(tmp_path / "resume", "key", HARDWARE)
+    with pytest.raises(InterruptionError):
+        trained(prepared, params, [resume, Interrupt(epoch, batches=3)])
+    state = loop.start(params, load_info(prepared))
+    assert resume.restore(state)
+    assert len(state.history) == epoch
+    loop.train(state, load_split(prepared, "train"), load_split(prepared, "val"), params, [resume])
+    assert content(state, params, prepared, tmp_path) == whole
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_params_give_the_same_bytes_twice(
+    prepared: Path, tmp_path: Path, precision: str
+) -> None:
+    params = tiny_params(**EVERYTHING, **{"train.precision": precision})
+    first, second = (
+        content(trained(prepared, params), params, prepared, tmp_path) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_watching_changes_nothing(prepared: Path, tmp_path: Path) -> None:
+    params = tiny_params()
+    alone = content(trained(prepared, params), params, prepared, tmp_path)
+    watchers = [ResumeFolder(tmp_path / "r", "key", HARDWARE), Progress(2, 0, 270)]
+    assert content(trained(prepared, params, watchers), params, prepared, tmp_path) == alone
+
+
+def test_another_seed_gives_other_weights(prepared: Path, tmp_path: Path) -> None:
+    one, two = tiny_params(), tiny_params(seed=1)
+    assert content(trained(prepared, one), one, prepared, tmp_path) != content(
+        trained(prepared, two), two, prepared, tmp_path
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "elsewhere", "nothing"])
+def test_a_state_that_is_not_whole_or_of_another_machine_is_not_taken_up(
+    prepared: Path, tmp_path: Path, damage: str
+) -> None:
+    params = tiny_params()
+    resume = ResumeFolder(tmp_path, "key", HARDWARE)
+    with pytest.raises(InterruptionError):
+        trained(prepared, params, [resume, Interrupt(1)])
+    written = bytearray(resume.path.read_bytes())
+    if damage == "truncate":
+        del written[-8:]
+    elif damage == "flip":
+        written[-8] ^= 1
+    elif damage == "empty":
+        written.clear()
+    elif damage == "elsewhere":
+        resume = ResumeFolder(tmp_path, "key", {"device": "cuda"})
+    resume.path.write_bytes(written)
+    if damage == "nothing":
+        resume.delete()
+    state = loop.start(params, load_info(prepared))
+    assert not resume.restore(state)
+    assert state.history == []
+
+
+def test_states_that_nobody_takes_up_do_not_pile_up(prepared: Path, tmp_path: Path) -> None:
+    params = tiny_params(**{"train.epochs": 1})
+    for number in range(25):
+        trained(prepared, params, [ResumeFolder(tmp_path, f"key-{number}", HARDWARE)])
+    assert len(list(tmp_path.iterdir())) == 20
+    assert (tmp_path / "key-24").exists()
+
+
+# ---- the loop
+
+
+def test_a_step_is_the_one_of_the_textbook(prepared: Path) -> None:
+    params = tiny_params(
+        **{
+            "train.optimizer": "sgd",
+            "train.momentum": 0.0,
+            "train.weight_decay": 0.0,
+            "train.schedule": "constant",
+            "train.warmup": 0.0,
+            "train.lr": 0.1,
+            "train.epochs": 1,
+            "train.batch_size": 300,
+            "train.keep": "last",
+        }
+    )
+    info, split = load_info(prepared), load_split(prepared, "train")
+    start = loop.start(params, info)
+    before = {name: value.clone() for name, value in start.classifier.named_parameters()}
+    order = next(Batches(split, 300, torch.device("cpu")).epoch(seed_for(0, 0, "order")))
+    loss = functional.cross_entropy(start.classifier(order[0]), order[1])
+    gradients = torch.autograd.grad(loss, list(start.classifier.parameters()))
+
+    state = trained(prepared, params)
+    after = dict(state.classifier.named_parameters())
+    for (name, weight), gradient in zip(before.items(), gradients, strict=True):
+        assert torch.allclose(after[name], weight - 0.1 * gradient, atol=1e-6)
+    assert state.history[0].train_loss == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_the_history_has_every_epoch_with_its_validation(prepared: Path) -> None:
+    state = trained(prepared, tiny_params(**{"train.epochs": 3}))
+    assert [epoch.epoch for epoch in state.history] == [1, 2, 3]
+    assert state.history[-1].train_loss < state.history[0].train_loss
+    assert all(0 <= (epoch.val_accuracy or -1) <= 1 for epoch in state.history)
+
+
+def test_the_best_epoch_is_kept_and_the_last_one_where_asked(prepared: Path) -> None:
+    # a learning rate this high soon unlearns
+    changes = {
+        "train.epochs": 8,
+        "train.lr": 0.3,
+        "train.schedule": "constant",
+        "train.warmup": 0.0,
+    }
+    for keep in ("best", "last"):
+        params = tiny_params(**changes, **{"train.keep": keep})
+        state = trained(prepared, params)
+        accuracies = [epoch.val_accuracy for epoch in state.history]
+        kept = score(state.shipped, load_split(prepared, "val"), 100).accuracy
+        assert kept == (
+            max(a for a in accuracies if a is not None) if keep == "best" else accuracies[-1]
+        )
+
+
+def test_without_validation_images_the_history_says_nothing_of_them(prepared: Path) -> None:
+    params = tiny_params(**{"data.val_fraction": 0, "train.keep": "last"})
+    state = loop.start(params, load_info(prepared))
+    val = load_split(prepared, "val")
+    loop.train(state, load_split(prepared, "train"), Split(val.images[:0], val.labels[:0]), params)
+    assert state.history[-1].val_loss is None
+    assert state.history[-1].val_accuracy is None
+
+
+def test_the_average_follows_the_weights(prepared: Path) -> None:
+    state = trained(prepared, tiny_params(**{"train.ema": 0.9, "train.keep": "last"}))
+    assert state.average is not None
+    assert state.shipped is state.average
+    pairs = zip(state.average.parameters(), state.classifier.parameters(), strict=True)
+    assert any(not torch.equal(mine, theirs) for mine, theirs in pairs)
+
+
+def test_a_small_network_learns_the_digits(prepared: Path) -> None:
+    state = trained(prepared, tiny_params(**{"train.epochs": 8}))
+    assert score(state.shipped, load_split(prepared, "test"), 100).accuracy > 0.85
+
+
+def test_a_training_that_diverges_says_so_in_one_sentence(prepared: Path) -> None:
+    params = tiny_params(**{"train.optimizer": "sgd", "train.lr": 1e30})
+    with pytest.raises(UserError, match=r"train\.lr") as caught:
+        trained(prepared, params)
+    assert "epoch 1" in str(caught.value)
+
+
+def test_a_device_that_is_not_there_is_refused(prepared: Path) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has MPS")
+    with pytest.raises(UserError, match=r"train\.device is mps, which this machine does not have"):
+        loop.start(tiny_params(**{"train.device": "mps"}), load_info(prepared))
+
+
+# ---- optimisers, schedules, losses
+
+
+def test_every_optimiser_has_the_params_of_its_name() -> None:
+    model = nn.Linear(3, 2)
+    made = {}
+    for name in OPTIMIZERS:
+        changes = {
+            "train.optimizer": name,
+            "train.momentum": 0.7,
+            "train.nesterov": True,
+            "train.betas": [0.8, 0.9],
+        }
+        made[name] = build_optimizers(tiny_params(**changes).train, model)[-1]
+    assert isinstance(made["sgd"], torch.optim.SGD)
+    assert made["sgd"].defaults["momentum"] == 0.7
+    assert made["sgd"].defaults["nesterov"]
+    assert isinstance(made["rmsprop"], torch.optim.RMSprop)
+    assert made["rmsprop"].defaults["momentum"] == 0.7
+    assert isinstance(made["adam"], torch.optim.Adam)
+    assert isinstance(made["adamw"], torch.optim.AdamW)
+    assert made["adamw"].defaults["betas"] == (0.8, 0.9)
+    assert all(o.defaults["weight_decay"] == 0.01 for o in made.values())
+    assert all(o.defaults["lr"] == 0.02 for o in made.values())
+
+
+def test_muon_takes_the_inner_matrices_and_adamw_the_rest(prepared: Path) -> None:
+    params = tiny_params(**{"train.optimizer": "muon", "train.muon_lr": 0.1})
+    model = loop.start(params, load_info(prepared)).classifier
+    muon, adamw = build_optimizers(params.train, model)
+    sizes = [weight.numel() for weight in muon.param_groups[0]["params"]]
+    assert sizes == [4 * 1 * 3 * 3, 32 * 64]
+    assert muon.param_groups[0]["lr"] == 0.1
+    taken = [*muon.param_groups[0]["params"], *adamw.param_groups[0]["params"]]
+    assert sorted(weight.data_ptr() for weight in taken) == sorted(
+        weight.data_ptr() for weight in model.parameters()
+    )
+
+
+def factors(epochs: int = 4, steps: int = 10, **changes: Any) -> list[float]:
+    given = {"epochs": epochs} | changes
+    params = tiny_params(**{f"train.{key}": value for key, value in given.items()}).train
+    return [schedule(params, step, steps) for step in range(epochs * steps)]
+
+
+def test_a_constant_schedule_is_constant() -> None:
+    assert factors(schedule="constant", warmup=0.0) == [1.0] * 40
+
+
+def test_a_step_schedule_falls_every_so_many_epochs() -> None:
+    got = factors(schedule="step", warmup=0.0, step_epochs=2, step_factor=0.5)
+    assert got == [1.0] * 20 + [0.5] * 20
+
+
+def test_cosine_falls_along_half_a_cosine_to_nearly_nothing() -> None:
+    got = factors(schedule="cosine", warmup=0.0)
+    assert got[0] == 1.0
+    assert got[20] == pytest.approx(0.5)
+    assert got[10] == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert 0 < got[-1] < 0.01
+
+
+def test_one_cycle_rises_and_then_falls_along_lines() -> None:
+    got = factors(schedule="one_cycle", warmup=0.25)
+    rises = [b - a for a, b in pairwise(got[:10])]
+    falls = [a - b for a, b in pairwise(got[11:])]
+    assert rises == pytest.approx([rises[0]] * len(rises))
+    assert falls == pytest.approx([falls[0]] * len(falls))
+    assert max(got) == pytest.approx(1.0)
+    assert 0 < got[0] < 0.1
+
+
+def test_the_learning_rate_of_the_schedule_is_the_one_in_the_history(prepared: Path) -> None:
+    params = tiny_params(
+        **{"train.schedule": "step", "train.warmup": 0.0, "train.step_factor": 0.1}
+    )
+    history = trained(prepared, params).history
+    assert [epoch.lr for epoch in history] == pytest.approx([0.02, 0.002])
+
+
+def test_label_smoothing_and_the_double_softmax_are_what_they_are_called() -> None:
+    logits, labels = torch.randn(5, 10), torch.arange(5)
+    plain = build_loss(tiny_params().train)
+    assert plain(logits, labels) == functional.cross_entropy(logits, labels)
+    smooth = build_loss(tiny_params(**{"train.label_smoothing": 0.2}).train)
+    target = functional.one_hot(labels, 10) * 0.8 + 0.02
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    assert smooth(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+    double = build_loss(tiny_params(**{"train.loss": "softmax_cross_entropy"}).train)
+    assert double(logits, labels) == functional.cross_entropy(logits.softmax(1), labels)
+
+
+# ---- what training leaves
+
+
+def test_a_history_survives_its_file_with_every_digit(tmp_path: Path) -> None:
+    history = [Epoch(1, 1 / 3, 0.1, None, None, 1e-3), Epoch(2, math.pi, 0.2, 0.3, 2 / 3, 1e-17)]
+    write_history(tmp_path / "history.csv", history)
+    assert read_history(tmp_path / "history.csv") == history
+
+
+def test_lines_tell_of_each_epoch_where_the_output_is_no_terminal(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(prepared, tiny_params(), [Progress(2, 0, 270)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for word in ("epoch 2/2", "train loss", "accuracy", "val loss", "images/s", "s left"):
+        assert word in lines[1]
