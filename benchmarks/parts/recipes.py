@@ -1,0 +1,71 @@
+"""recipes: the tutorials' networks in our loop and in the tutorials' own."""
+
+from benchmarks.data import prepare_mnist, scratch
+from benchmarks.process import measure
+from benchmarks.samples import Row, Sample, cases, median, ratios, series, spread
+
+TITLE = "The tutorials' networks: images a second in training"
+
+RECIPES = ("mlp-512-256", "mlp-500-256", "mlp-128", "cnn-1", "cnn-2")
+ROUNDS, IMAGES, TOY_IMAGES = 3, 20_000, 640
+TARGETS = {"fp32": 2.5, "auto": 4.0}
+
+
+def take(toy: bool) -> list[Sample]:
+    """One epoch each over the first images, all three variants in turn."""
+    images = TOY_IMAGES if toy else IMAGES
+    samples = []
+    with scratch() as folder:
+        prepared = {recipe: prepare_mnist(recipe, folder) for recipe in RECIPES}
+        for number in range(1 if toy else ROUNDS):
+            for recipe in RECIPES:
+                samples.append(
+                    measure(
+                        recipe, "tutorial", number, "tutorial.train", recipe=recipe, images=images
+                    )
+                )
+                arguments = {"recipe": recipe, "prepared": prepared[recipe], "images": images}
+                samples += [
+                    measure(
+                        *(recipe, precision, number, "ours.train"),
+                        **arguments,
+                        seed=number,
+                        train__epochs=1,
+                        train__precision=precision,
+                    )
+                    for precision in TARGETS
+                ]
+    return samples
+
+
+def rows(samples: list[Sample]) -> list[Row]:
+    """Images/s, and how many times those of the tutorial's loop."""
+    found = []
+    for recipe in cases(samples):
+        tutorial = series(samples, recipe, "tutorial", "images_per_second")
+        for precision, target in TARGETS.items():
+            ours = series(samples, recipe, precision, "images_per_second")
+            faster = median(ratios(ours, tutorial))
+            found.append(
+                Row(
+                    f"{recipe}, {precision}",
+                    spread(ours, "images/s", 0),
+                    spread(tutorial, "images/s", 0),
+                    f"{faster:.1f} times",
+                    f"at least {target} times",
+                    faster >= target,
+                    _obstacle(recipe, precision),
+                )
+            )
+    return found
+
+
+def _obstacle(recipe: str, precision: str) -> str:
+    if recipe.startswith("cnn"):
+        return "the convolutions' own arithmetic takes most of the tutorial's time already"
+    if precision == "auto":
+        return (
+            "with batches this small a step is a few dozen calls into torch, "
+            "each of which costs microseconds in any number format"
+        )
+    return "both loops spend the same time in float32 products"

@@ -1,0 +1,6 @@
+"""stub"""
+
+from pathlib import Path
+
+
+def write_report(out: Path) -> None: ...

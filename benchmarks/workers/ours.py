@@ -1,0 +1,111 @@
+"""The package's own functions, timed."""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import change
+from benchmarks.process import ROOT
+from benchmarks.workers.machine import memory_mib
+from reprovision.core.params import Params, load_yaml, parse_section
+from reprovision.data.dataset import Split, load_info, load_split
+from reprovision.models import build_model
+from reprovision.models.inference import score
+from reprovision.recipes import find_recipe
+from reprovision.sources import open_source
+from reprovision.sources.preparing import prepare as prepare_source
+from reprovision.training import loop
+
+
+def params_of(recipe: str, **changes: Any) -> Params:
+    """A recipe over params.yaml, on the processor; `changes` have `__` for each dot."""
+    tree = change(load_yaml(ROOT / "params.yaml"), find_recipe(recipe).params)
+    change(tree, {"train.device": "cpu"})
+    change(tree, {key.replace("__", "."): value for key, value in changes.items()})
+    return parse_section(Params, tree, f"recipe {recipe}")
+
+
+def head(split: Split, images: int | None) -> Split:
+    """The first images of a split, or all."""
+    return replace(split, images=split.images[:images], labels=split.labels[:images])
+
+
+def prepare(recipe: str, folder: str, source: str = "", downloads: str = "") -> dict[str, float]:
+    """Prepares a source, MNIST unless another is named; its seconds and memory."""
+    params = params_of(recipe)
+    began = time.perf_counter()
+    opened = open_source(source or ROOT / "data" / "mnist.yaml", _downloads(downloads))
+    prepare_source(opened, params.data, Path(folder))
+    return {"seconds": time.perf_counter() - began, "peak_mib": memory_mib("VmHWM")}
+
+
+def train(
+    recipe: str, prepared: str, seed: int, images: int | None = None, **changes: Any
+) -> dict[str, float]:
+    """Trains a recipe as the train stage does; seconds of the loop, accuracy in percent."""
+    params = params_of(recipe, seed=seed, **changes)
+    train, val, test = (load_split(prepared, name) for name in ("train", "val", "test"))
+    train = head(train, images)
+    state = loop.start(params, load_info(prepared))
+    began = time.perf_counter()
+    loop.train(state, train, val, params)
+    seconds = time.perf_counter() - began
+    accuracy = 100 * score(state.shipped, test, params.evaluate.batch_size).accuracy
+    return {
+        "seconds": seconds,
+        "accuracy": accuracy,
+        "images_per_second": len(train) * params.train.epochs / seconds,
+        "peak_mib": memory_mib("VmHWM"),
+        # without what belongs to files and can be read again
+        "anonymous_mib": memory_mib("RssAnon"),
+    }
+
+
+def train_for(recipe: str, prepared: str, seconds: float) -> dict[str, float]:
+    """Trains for so many seconds of an epoch at most; images/s."""
+    params = params_of(recipe, train__epochs=1)
+    train, val = load_split(prepared, "train"), load_split(prepared, "val")
+    state = loop.start(params, load_info(prepared))
+    watcher = _Stopwatch(seconds)
+    with suppress(_TimeIsUpError):
+        loop.train(state, train, val, params, [watcher])
+    return {
+        "images_per_second": watcher.images / watcher.seconds,
+        "anonymous_mib": memory_mib("RssAnon"),
+    }
+
+
+class _TimeIsUpError(Exception):
+    pass
+
+
+class _Stopwatch(loop.Watcher):
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.began = time.perf_counter()
+        self.images = 0
+        self.seconds = 0.0
+
+    def batch_done(self, epoch: int, totals: loop.Totals) -> None:
+        self.images = totals.images
+        self.seconds = time.perf_counter() - self.began
+        if self.seconds > self.limit:
+            raise _TimeIsUpError
+
+
+def evaluate(recipe: str, prepared: str, images: int | None = None) -> dict[str, float]:
+    """Scores the test images with fresh weights, after one batch to warm up."""
+    params, info = params_of(recipe), load_info(prepared)
+    test = head(load_split(prepared, "test"), images)
+    loop.set_threads(params.train)
+    classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
+    score(classifier, head(test, 64), params.evaluate.batch_size)
+    began = time.perf_counter()
+    score(classifier, test, params.evaluate.batch_size)
+    return {"seconds": time.perf_counter() - began}
+
+
+def _downloads(folder: str) -> Path:
+    return Path(folder) if folder else ROOT / "data" / "downloads"
