@@ -27,7 +27,7 @@ def scratch() -> Iterator[Path]:
 def prepare_mnist(recipe: str, folder: Path) -> str:
     """Prepares MNIST as a recipe has it, into a new folder below another; returns its path."""
     prepared = str(folder / recipe)
-    fresh("ours.prepare", recipe=recipe, folder=prepared)
+    fresh("preparing.ours", recipe=recipe, folder=prepared)
     return prepared
 
 

@@ -58,7 +58,10 @@ def _command(project: Project, stage: str, folder: Path) -> list[str]:
     return [str(folder / names[part]) if part in names else part for part in project.stage(stage)]
 
 
-@pytest.mark.parametrize("stage", OUTPUTS)
+SLOW_EXPORT = ("prepare", "train", pytest.param("export", marks=pytest.mark.slow))
+
+
+@pytest.mark.parametrize("stage", SLOW_EXPORT)
 def test_a_full_disk_is_told_and_mended(reproduced: Project, mount: Mount, stage: str) -> None:
     full = mount(kilobytes=4096)
     filler = full / "filler"
@@ -81,7 +84,7 @@ def test_a_full_disk_is_told_and_mended(reproduced: Project, mount: Mount, stage
             assert file.read_bytes() == (reproduced.root / f"{path}{inner}").read_bytes()
 
 
-@pytest.mark.parametrize("stage", OUTPUTS)
+@pytest.mark.parametrize("stage", SLOW_EXPORT)
 def test_a_read_only_folder_is_told(reproduced: Project, mount: Mount, stage: str) -> None:
     (reproduced.root / "elsewhere").mkdir()
     closed = mount(of=reproduced.root / "elsewhere")
@@ -130,7 +133,9 @@ def test_a_run_on_a_full_disk_leaves_the_earlier_results(
     ("stage", "params"),
     [
         ("train", {"model.hidden": [100_000, 100_000]}),
-        ("prepare", {"data.image_size": 1024, "data.channels": 3}),
+        pytest.param(
+            "prepare", {"data.image_size": 1024, "data.channels": 3}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_missing_memory_is_told(reproduced: Project, stage: str, params: dict[str, object]) -> None:

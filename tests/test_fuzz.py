@@ -365,7 +365,7 @@ def _try(inputs: Inputs, kind: Callable[[Inputs, random.Random], None], numbers:
             with _time_limit():
                 kind(inputs, random.Random(f"{kind.__name__} {number}"))
         except UserError as error:
-            assert len(str(error)) > 20, f"case {number}: {error!r}"
+            assert str(error).strip(), f"case {number}: {error!r}"
             told += 1
         except BaseException as error:
             raise AssertionError(f"case {number} of {kind.__name__}: {error!r}") from error
@@ -411,10 +411,10 @@ def test_a_document_that_calls_itself_a_picture_is_refused(tmp_path: Path) -> No
 def test_an_idx_file_that_claims_billions_of_labels_costs_no_memory(inputs: Inputs) -> None:
     path = inputs.folder / "downloads" / "tiny" / "train-labels.gz"
     whole = path.read_bytes()
-    bomb = gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, 2**32 - 1) + bytes(200_000_000), 9)
+    bomb = gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, 2**32 - 1) + bytes(1_000_000), 9)
     try:
         path.write_bytes(bomb)
-        with pytest.raises(UserError, match="train-labels"), _time_limit():
+        with pytest.raises(UserError, match="4294967295,.* can't be right"), _time_limit():
             inputs.open_archives()
     finally:
         path.write_bytes(whole)

@@ -119,39 +119,6 @@ def test_another_seed_gives_other_weights(prepared: Path, tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "elsewhere", "nothing"])
-def test_a_state_that_is_not_whole_or_of_another_machine_is_not_taken_up(
-    prepared: Path, tmp_path: Path, damage: str
-) -> None:
-    params = tiny_params()
-    resume = ResumeFolder(tmp_path, "key", HARDWARE)
-    with pytest.raises(InterruptionError):
-        trained(prepared, params, [resume, Interrupt(1)])
-    written = bytearray(resume.path.read_bytes())
-    if damage == "truncate":
-        del written[-8:]
-    elif damage == "flip":
-        written[-8] ^= 1
-    elif damage == "empty":
-        written.clear()
-    elif damage == "elsewhere":
-        resume = ResumeFolder(tmp_path, "key", {"device": "cuda"})
-    resume.path.write_bytes(written)
-    if damage == "nothing":
-        resume.delete()
-    state = loop.start(params, load_info(prepared))
-    assert not resume.restore(state)
-    assert state.history == []
-
-
-def test_states_that_nobody_takes_up_do_not_pile_up(prepared: Path, tmp_path: Path) -> None:
-    params = tiny_params(**{"train.epochs": 1})
-    for number in range(25):
-        trained(prepared, params, [ResumeFolder(tmp_path, f"key-{number}", HARDWARE)])
-    assert len(list(tmp_path.iterdir())) == 20
-    assert (tmp_path / "key-24").exists()
-
-
 # ---- the loop
 
 

@@ -40,5 +40,5 @@ class Part(Protocol):
 
 def find(name: str) -> Part:
     """The part of a name."""
-    part: Part = importlib.import_module(f"benchmarks.parts.{name}")  # type: ignore[assignment]
+    part: Part = importlib.import_module(f"benchmarks.parts.{name}")
     return part

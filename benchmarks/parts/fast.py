@@ -33,7 +33,10 @@ def take(toy: bool) -> list[Sample]:
     return [
         *samples,
         measure(
-            *("fast", "classic", 0, "scripts.classic"),
+            "fast",
+            "classic",
+            0,
+            "scripts.classic",
             target=ACCURACY,
             max_epochs=epochs,
             images=images,

@@ -1,5 +1,7 @@
 """inference: scoring the 10,000 test images."""
 
+from typing import Any
+
 from benchmarks.data import prepare_mnist, scratch
 from benchmarks.process import measure
 from benchmarks.samples import Row, Sample, cases, median, ratios, series, spread
@@ -18,14 +20,11 @@ def take(toy: bool) -> list[Sample]:
         prepared = {recipe: prepare_mnist(recipe, folder) for recipe in RECIPES}
         for number in range(1 if toy else ROUNDS):
             for recipe in RECIPES:
-                arguments = {"recipe": recipe, "images": images}
+                tested: dict[str, Any] = {"recipe": recipe, "images": images}
+                ours = tested | {"prepared": prepared[recipe]}
                 samples += [
-                    measure(recipe, "tutorial", number, "tutorial.evaluate", **arguments),
-                    measure(
-                        *(recipe, "ours", number, "ours.evaluate"),
-                        **arguments,
-                        prepared=prepared[recipe],
-                    ),
+                    measure(recipe, "tutorial", number, "tutorial.evaluate", **tested),
+                    measure(recipe, "ours", number, "ours.evaluate", **ours),
                 ]
     return samples
 

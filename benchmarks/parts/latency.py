@@ -6,7 +6,8 @@ from benchmarks.samples import Row, Sample, cases, median, ratios, series
 
 TITLE = "One image: ONNX Runtime against PyTorch"
 
-RECIPES = ("mlp-512-256", "cnn-2", "fast")
+RECIPES = ("default", "cnn-2", "fast", "mlp-512-256")
+"""The default is the network of params.yaml on the digits."""
 ROUNDS, TARGET, CALLS, TOY_CALLS = 3, 5.0, 2000, 50
 VARIANTS = {
     "eager": ("latency.eager", None),
@@ -30,9 +31,13 @@ def take(toy: bool) -> list[Sample]:
         for number in range(1 if toy else ROUNDS):
             samples += [
                 measure(
-                    *(recipe, variant, number, worker),
+                    recipe,
+                    variant,
+                    number,
+                    worker,
                     path=str(folder / recipe),
                     calls=TOY_CALLS if toy else CALLS,
+                    side=8 if recipe == "default" else 28,
                     threads=threads,
                 )
                 for recipe in RECIPES

@@ -18,7 +18,10 @@ def take(toy: bool) -> list[Sample]:
         with scratch() as folder:
             samples.append(
                 measure(
-                    *("prepare", "ours", number, "ours.prepare"),
+                    "prepare",
+                    "ours",
+                    number,
+                    "preparing.ours",
                     recipe="fast",
                     folder=str(folder / "ours"),
                 )
@@ -30,7 +33,10 @@ def take(toy: bool) -> list[Sample]:
                 shutil.copyfile(archive, raw / archive.name)
             samples.append(
                 measure(
-                    *("prepare", "tutorial", number, "tutorial.prepare"),
+                    "prepare",
+                    "tutorial",
+                    number,
+                    "tutorial.prepare",
                     downloads=str(folder / "downloads"),
                     folder=str(folder / "tutorial"),
                     images=TOY_IMAGES if toy else None,

@@ -14,28 +14,14 @@ TARGETS = {"fp32": 2.5, "auto": 4.0}
 def take(toy: bool) -> list[Sample]:
     """One epoch each over the first images, all three variants in turn."""
     images = TOY_IMAGES if toy else IMAGES
-    samples = []
     with scratch() as folder:
         prepared = {recipe: prepare_mnist(recipe, folder) for recipe in RECIPES}
-        for number in range(1 if toy else ROUNDS):
-            for recipe in RECIPES:
-                samples.append(
-                    measure(
-                        recipe, "tutorial", number, "tutorial.train", recipe=recipe, images=images
-                    )
-                )
-                arguments = {"recipe": recipe, "prepared": prepared[recipe], "images": images}
-                samples += [
-                    measure(
-                        *(recipe, precision, number, "ours.train"),
-                        **arguments,
-                        seed=number,
-                        train__epochs=1,
-                        train__precision=precision,
-                    )
-                    for precision in TARGETS
-                ]
-    return samples
+        return [
+            sample
+            for number in range(1 if toy else ROUNDS)
+            for recipe in RECIPES
+            for sample in _round(number, recipe, prepared[recipe], images)
+        ]
 
 
 def rows(samples: list[Sample]) -> list[Row]:
@@ -58,6 +44,26 @@ def rows(samples: list[Sample]) -> list[Row]:
                 )
             )
     return found
+
+
+def _round(number: int, recipe: str, prepared: str, images: int) -> list[Sample]:
+    tutorial = measure(recipe, "tutorial", number, "tutorial.train", recipe=recipe, images=images)
+    ours = [
+        measure(
+            recipe,
+            precision,
+            number,
+            "ours.train",
+            recipe=recipe,
+            prepared=prepared,
+            seed=number,
+            images=images,
+            train__epochs=1,
+            train__precision=precision,
+        )
+        for precision in TARGETS
+    ]
+    return [tutorial, *ours]
 
 
 def _obstacle(recipe: str, precision: str) -> str:

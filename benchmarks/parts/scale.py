@@ -34,14 +34,20 @@ def take(toy: bool) -> list[Sample]:
             prepared = str(folder / "prepared")
             samples += [
                 measure(
-                    *(str(size), "prepare", 0, "ours.prepare"),
+                    str(size),
+                    "prepare",
+                    0,
+                    "preparing.ours",
                     recipe=RECIPE,
                     folder=prepared,
                     source=str(folder / "source.yaml"),
                     downloads=str(folder),
                 ),
                 measure(
-                    *(str(size), "train", 0, "ours.train"),
+                    str(size),
+                    "train",
+                    0,
+                    "ours.train",
                     recipe=RECIPE,
                     prepared=prepared,
                     seed=0,

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 
 WARM_UP = 200
-
-IMAGE = np.random.default_rng(0).integers(0, 256, (1, 1, 28, 28), np.uint8)
+Call = Callable[[], object]
 
 
 def export(recipe: str, prepared: str, folder: str) -> dict[str, float]:
     """Writes a recipe's network with fresh weights, as checkpoint and as ONNX."""
     import torch
 
-    from benchmarks.workers.ours import params_of
+    from benchmarks.workers.params import params_of
     from reprovision.data.dataset import load_info
     from reprovision.exporting.onnx import export_onnx
     from reprovision.models import build_model
@@ -30,7 +29,7 @@ def export(recipe: str, prepared: str, folder: str) -> dict[str, float]:
     return {"kib": path.with_suffix(".onnx").stat().st_size / 1024}
 
 
-def eager(path: str, calls: int, threads: int | None = None) -> dict[str, float]:
+def eager(path: str, calls: int, side: int, threads: int | None = None) -> dict[str, float]:
     """PyTorch, in inference mode."""
     import torch
 
@@ -39,12 +38,12 @@ def eager(path: str, calls: int, threads: int | None = None) -> dict[str, float]
     if threads:
         torch.set_num_threads(threads)
     classifier = load_checkpoint(f"{path}.safetensors").classifier
-    pixels = torch.from_numpy(IMAGE)
+    pixels = torch.from_numpy(_image(side))
     with torch.inference_mode():
         return _time(lambda: classifier(pixels).softmax(1), calls)
 
 
-def onnx(path: str, calls: int, threads: int | None = None) -> dict[str, float]:
+def onnx(path: str, calls: int, side: int, threads: int | None = None) -> dict[str, float]:
     """ONNX Runtime; without `threads` all of its options are as they come."""
     import onnxruntime
 
@@ -54,10 +53,15 @@ def onnx(path: str, calls: int, threads: int | None = None) -> dict[str, float]:
     session = onnxruntime.InferenceSession(
         f"{path}.onnx", options, providers=["CPUExecutionProvider"]
     )
-    return _time(lambda: session.run(None, {"pixels": IMAGE}), calls)
+    pixels = _image(side)
+    return _time(lambda: session.run(None, {"pixels": pixels}), calls)
 
 
-def _time(call: Callable[[], object], calls: int) -> dict[str, float]:
+def _image(side: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, 1, side, side), np.uint8)
+
+
+def _time(call: Call, calls: int) -> dict[str, float]:
     """Microseconds a call: median and 95th percentile."""
     for _ in range(WARM_UP):
         call()

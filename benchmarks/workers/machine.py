@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
-import torch
-
 from reprovision.tracking.notes import describe_environment
 
 
 def describe() -> dict[str, str]:
     """Processor, memory, platform and versions."""
+    # memory_mib is for processes without torch, too
+    import torch
+
     able = torch.cpu.get_capabilities()
     fast = able.get("avx512_bf16") or able.get("amx_bf16")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

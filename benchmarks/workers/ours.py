@@ -1,44 +1,22 @@
-"""The package's own functions, timed."""
+"""The package's own training and scoring, timed."""
 
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from benchmarks.data import change
-from benchmarks.process import ROOT
 from benchmarks.workers.machine import memory_mib
-from reprovision.core.params import Params, load_yaml, parse_section
+from benchmarks.workers.params import params_of
 from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.models import build_model
 from reprovision.models.inference import score
-from reprovision.recipes import find_recipe
-from reprovision.sources import open_source
-from reprovision.sources.preparing import prepare as prepare_source
 from reprovision.training import loop
-
-
-def params_of(recipe: str, **changes: Any) -> Params:
-    """A recipe over params.yaml, on the processor; `changes` have `__` for each dot."""
-    tree = change(load_yaml(ROOT / "params.yaml"), find_recipe(recipe).params)
-    change(tree, {"train.device": "cpu"})
-    change(tree, {key.replace("__", "."): value for key, value in changes.items()})
-    return parse_section(Params, tree, f"recipe {recipe}")
+from reprovision.training.hardware import set_threads
 
 
 def head(split: Split, images: int | None) -> Split:
     """The first images of a split, or all."""
     return replace(split, images=split.images[:images], labels=split.labels[:images])
-
-
-def prepare(recipe: str, folder: str, source: str = "", downloads: str = "") -> dict[str, float]:
-    """Prepares a source, MNIST unless another is named; its seconds and memory."""
-    params = params_of(recipe)
-    began = time.perf_counter()
-    opened = open_source(source or ROOT / "data" / "mnist.yaml", _downloads(downloads))
-    prepare_source(opened, params.data, Path(folder))
-    return {"seconds": time.perf_counter() - began, "peak_mib": memory_mib("VmHWM")}
 
 
 def train(
@@ -99,13 +77,9 @@ def evaluate(recipe: str, prepared: str, images: int | None = None) -> dict[str,
     """Scores the test images with fresh weights, after one batch to warm up."""
     params, info = params_of(recipe), load_info(prepared)
     test = head(load_split(prepared, "test"), images)
-    loop.set_threads(params.train)
+    set_threads(params.train)
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
     score(classifier, head(test, 64), params.evaluate.batch_size)
     began = time.perf_counter()
     score(classifier, test, params.evaluate.batch_size)
     return {"seconds": time.perf_counter() - began}
-
-
-def _downloads(folder: str) -> Path:
-    return Path(folder) if folder else ROOT / "data" / "downloads"

@@ -7,7 +7,8 @@ import time
 
 import torch
 
-from benchmarks.workers.ours import head, params_of
+from benchmarks.workers.ours import head
+from benchmarks.workers.params import params_of
 from reprovision.core.params import Params
 from reprovision.data.dataset import DatasetInfo, Split, load_info, load_split
 from reprovision.training import loop

@@ -5,6 +5,7 @@ that is tuned for a record: one epoch of a small network over tensors in memory.
 """
 
 import time
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ def tuned(prepared: str, seed: int, images: int | None = None) -> dict[str, floa
     pairs = zip(
         _normalized(test.images).split(1000), torch.from_numpy(test.labels).split(1000), strict=True
     )
-    return {"seconds": seconds, "accuracy": _accuracy(model, list(pairs))}
+    return {"seconds": seconds, "accuracy": _accuracy(model, pairs)}
 
 
 def _classic_network() -> nn.Sequential:
@@ -106,7 +107,7 @@ def _normalized(images: object) -> Tensor:
 
 
 @torch.no_grad()
-def _accuracy(model: nn.Module, batches: DataLoader | list[tuple[Tensor, Tensor]]) -> float:
+def _accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """In percent."""
     model.eval()
     hits = [(model(inputs).argmax(1) == labels) for inputs, labels in batches]

@@ -9,7 +9,7 @@ from textwrap import shorten
 
 from filelock import FileLock, Timeout
 
-from reprovision.core.errors import UserError
+from reprovision.core.errors import UserError, is_out_of_memory
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -47,10 +47,8 @@ def guard(action: Callable[[], None]) -> int:
         action()
     except UserError as error:
         return _fail(str(error))
-    except MemoryError:
-        return _fail(NO_MEMORY)
-    except RuntimeError as error:
-        if not _tells_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         return _fail(NO_MEMORY)
     except OSError as error:
@@ -67,11 +65,6 @@ NO_MEMORY = (
     "memory ran out: use a smaller batch_size, image_size, model or data.limit, "
     "or end other programs"
 )
-
-
-def _tells_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory, for which it has no exception of its own on the CPU."""
-    return type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
 
 
 def _remedy(number: int) -> str:

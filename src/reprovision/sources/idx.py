@@ -22,6 +22,12 @@ from reprovision.sources.archives import Archive, Folder, Mirrors, obtain
 from reprovision.sources.imaging import fit_chunk
 from reprovision.sources.source import CHUNK, Part, Shape, Source
 
+MAX_COUNT, MAX_SIDE = 100_000_000, 4096
+"""More images or pixels are refused: far beyond any data set, but a few bytes can claim them."""
+
+MAX_BYTES = 2**28
+"""Read at a time, at most."""
+
 Open = Callable[[], IO[bytes]]
 ClassNames = Annotated[list[str], Field(min_length=2)]
 
@@ -118,8 +124,9 @@ def _elements(open_file: Open, name: str, rank: int) -> Iterator[np.ndarray]:
     with _reading(name), open_file() as file:
         count, *size = _header(file, name, rank)
         each = int(np.prod(size))
-        for start in range(0, count, CHUNK):
-            n = min(CHUNK, count - start)
+        chunk = max(1, min(CHUNK, MAX_BYTES // each))
+        for start in range(0, count, chunk):
+            n = min(chunk, count - start)
             content = file.read(n * each)
             if len(content) < n * each:
                 raise EOFError("it ends early")
@@ -134,7 +141,8 @@ def _header(file: IO[bytes], name: str, rank: int) -> tuple[int, ...]:
     if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
         raise EOFError(f"it is not an IDX file of {rank} dimensions of bytes")
     dimensions = tuple(int(d) for d in np.frombuffer(header, ">u4", rank, 4))
-    if max(dimensions[1:], default=1) > 4096 or min(dimensions) < 1:
+    count, *size = dimensions
+    if count > MAX_COUNT or max(size, default=1) > MAX_SIDE or min(dimensions) < 1:
         raise EOFError(f"its dimensions {dimensions} can't be right")
     return dimensions
 

@@ -11,12 +11,13 @@ whatever their number, and by plain writes, so that a full disk is an error and 
 """
 
 import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import digest_of, write_text
+from reprovision.core.files import digest_of, naming, write_bytes, write_text
 from reprovision.core.params import DataParams
 from reprovision.data.dataset import SPLITS, DatasetInfo, SplitInfo, write_info
 from reprovision.sources.source import Part, Shape, Source
@@ -143,7 +144,8 @@ class _SplitWriter:
         self.squares = np.zeros(shape.channels, np.uint64)
         self.pixels = count * shape.height * shape.width
         self.digest = hashlib.sha256()
-        self.file = (folder / "images.npy").open("wb")
+        self.path = folder / "images.npy"
+        self.file = self.path.open("wb")
         header = {
             "descr": "|u1",
             "fortran_order": False,
@@ -153,7 +155,8 @@ class _SplitWriter:
 
     def append(self, images: np.ndarray, labels: np.ndarray, origins: list[str]) -> None:
         content = np.ascontiguousarray(images)
-        self.file.write(content)
+        with naming(self.path):
+            self.file.write(content)
         self.digest.update(content)
         # integers add up exactly, in whatever chunks they come
         self.sums += content.sum((0, 2, 3), dtype=np.uint64)
@@ -169,10 +172,13 @@ class _SplitWriter:
         return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
     def finish(self) -> SplitInfo:
-        self.file.close()
+        with naming(self.path):
+            self.file.close()
         labels = np.concatenate(self.labels)
         self.digest.update(labels)
-        np.save(self.folder / "labels.npy", labels)
+        content = io.BytesIO()
+        np.save(content, labels)
+        write_bytes(self.folder / "labels.npy", content.getvalue())
         origins = "".join(f"{origin}\n" for origin in self.origins)
         write_text(self.folder / "origins.txt", origins)
         counts = np.bincount(labels, minlength=self.classes).tolist()

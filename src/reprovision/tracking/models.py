@@ -1,7 +1,6 @@
 """The exported model in MLflow: logged with its signature and registered as a new version."""
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -25,9 +24,6 @@ DESCRIPTION = (
     "found better than its predecessor on the same test images; `uv run reprovision rollback` "
     "gives the predecessor its place back."
 )
-
-# of an environment without pip, which uv makes
-logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 
 def log_model(client: MlflowClient, run: Run, exported: Path, prepared: Path) -> str:

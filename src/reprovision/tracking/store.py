@@ -22,13 +22,18 @@ from reprovision.tracking.page import experiment_tags
 # mlflow reads them when it is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-# the files are small
+# the files are small, and the track stage itself tells where the run is
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# nobody should be told of anybody's runs
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.logging_utils import disable_logging
+from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 LOCK_SECONDS = 120
@@ -38,8 +43,9 @@ CODE_TAG = "reprovision.code"
 TEST_SET_TAG = "reprovision.test_set"
 DESCRIPTION_TAG = "mlflow.note.content"
 
-for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
-    logging.getLogger(chatty).setLevel(logging.WARNING)
+# what they tell of their progress would bury our own lines; what goes wrong they raise
+logging.getLogger("alembic").setLevel(logging.WARNING)
+disable_logging()
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ def reaching(uri: str) -> Iterator[None]:
     """Turns what MLflow raises when its store is away into one sentence."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    # files go to a server by requests alone; a database may need a driver that isn't there
+    except (MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"MLflow at {uri} can't be used ({textwrap.shorten(reason, 250, placeholder=' ...')}): "
@@ -144,6 +151,8 @@ def _remedy(reason: str, uri: str) -> str:
         )
     if "database is locked" in reason:
         return "end the process that holds it"
+    if "No module named" in reason:
+        return "install the driver of this database, or set MLFLOW_TRACKING_URI"
     return "start the server or set MLFLOW_TRACKING_URI"
 
 
