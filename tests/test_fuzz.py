@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import pickle
 import random
 import shutil
@@ -408,13 +409,29 @@ def test_a_document_that_calls_itself_a_picture_is_refused(tmp_path: Path) -> No
         read_image(tmp_path / "picture.png", Shape(1, 8, 8))
 
 
+def test_class_names_that_can_not_be_told_apart_are_refused(inputs: Inputs) -> None:
+    for names in (["a", "b", "a"], ["a", "b", ""], ["a", "b", "c\nd"]):
+        with pytest.raises(UserError, match="rename the class"):
+            inputs.open_archives({**inputs.descriptor(), "classes": names})
+
+
+def test_file_names_of_any_bytes_have_origins_of_one_line(inputs: Inputs, tmp_path: Path) -> None:
+    for number, name in enumerate((b"1\n2.png", b"\xff.png", "ä.png".encode(), b"4.png")):
+        folder = tmp_path / "source" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / os.fsdecode(name)
+        Image.new("L", (8, 8), number).save(path, "PNG")
+    train = open_source(tmp_path / "source", tmp_path).train
+    assert list(train.origins) == [r"a/1\n2.png", "a/ä.png", "b/4.png", r"b/\udcff.png"]
+
+
 def test_an_idx_file_that_claims_billions_of_labels_costs_no_memory(inputs: Inputs) -> None:
     path = inputs.folder / "downloads" / "tiny" / "train-labels.gz"
     whole = path.read_bytes()
     bomb = gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, 2**32 - 1) + bytes(1_000_000), 9)
     try:
         path.write_bytes(bomb)
-        with pytest.raises(UserError, match="4294967295,.* can't be right"), _time_limit():
+        with pytest.raises(UserError, match=r"4294967295,.* can't be right"), _time_limit():
             inputs.open_archives()
     finally:
         path.write_bytes(whole)

@@ -23,7 +23,7 @@ NAMES = (
     "scale",
     "accurate",
 )
-"""In the order of the page; `accurate` takes half an hour, the others together less."""
+"""In the order of the page; `accurate` takes as long as all others together."""
 
 
 class Part(Protocol):

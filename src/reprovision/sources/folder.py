@@ -46,9 +46,13 @@ def _open_part(root: Path, part: Path, classes: tuple[str, ...]) -> Part:
         raise UserError(f"{part} holds no images: their names end in {', '.join(sorted(SUFFIXES))}")
     files = [file for file, _ in found]
     labels = np.array([label for _, label in found], np.int64)
-    return Part(
-        labels, [file.relative_to(root).as_posix() for file in files], partial(_read, files)
-    )
+    return Part(labels, [_origin(file.relative_to(root)) for file in files], partial(_read, files))
+
+
+def _origin(path: Path) -> str:
+    """A file's name on one line of UTF-8, which a file system does not demand."""
+    text = path.as_posix().encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _subfolders(path: Path) -> list[str]:

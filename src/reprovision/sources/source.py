@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reprovision.core.errors import UserError
+
 CHUNK = 1024
 """Images read at a time: memory stays bounded whatever their number."""
 
@@ -51,3 +53,11 @@ class Source:
     train: Part
     val: Part | None = None
     test: Part | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.classes:
+            if not name or not name.isprintable() or self.classes.count(name) > 1:
+                raise UserError(
+                    f"{self.name} has the class name {name!r}, which is empty, not printable or "
+                    "there twice: rename the class"
+                )
