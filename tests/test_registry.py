@@ -21,6 +21,8 @@ def here(swept: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project after a sweep, with this process in it: versions 1 and 2 are good, 3 is bad."""
     monkeypatch.chdir(swept.root)
     monkeypatch.setenv("DVC_ROOT", str(swept.root))
+    # MLflow sets it for child processes: without this, the next test would find it
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", swept.store)
     return swept
 
 

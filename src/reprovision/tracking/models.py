@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -51,15 +52,23 @@ def register_model(
         the number of the version.
     """
     known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
-    version = known[0] if known else mlflow.register_model(f"models:/{model_id}", name)
-    if not client.get_registered_model(name).description:
-        client.update_registered_model(name, DESCRIPTION.format(name=name))
+    version = known[0] if known else _new_version(client, run, model_id, name)
     if not version.description:
         client.update_model_version(name, version.version, description)
     for key, value in tags.items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(name, version.version, key, value)
     return str(version.version)
+
+
+def _new_version(client: MlflowClient, run: Run, model_id: str, name: str) -> ModelVersion:
+    """Makes a version of the model that is registered under a name, which need not be there yet."""
+    # mlflow.register_model does this too, and talks of it
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description=DESCRIPTION.format(name=name))
+    return client.create_model_version(
+        name, f"models:/{model_id}", run.info.run_id, model_id=model_id
+    )
 
 
 def _log(run: Run, exported: Path, prepared: Path) -> str:

@@ -32,7 +32,6 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.logging_utils import disable_logging
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -45,7 +44,7 @@ DESCRIPTION_TAG = "mlflow.note.content"
 
 # what they tell of their progress would bury our own lines; what goes wrong they raise
 logging.getLogger("alembic").setLevel(logging.WARNING)
-disable_logging()
+logging.getLogger("mlflow").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

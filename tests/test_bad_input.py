@@ -1,0 +1,153 @@
+"""A user's mistakes: one sentence that says what to mend, before any work, and nothing is lost."""
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import Project, changed
+
+MISTAKES: list[tuple[str, dict[str, Any], str]] = [
+    # the stage that sees the mistake first, the change, what is said of it
+    ("prepare", {"data.val_fraction": 1.5}, "data.val_fraction is 1.5, but must be a number of"),
+    (
+        "prepare",
+        {"data.image_size": -8},
+        "data.image_size is -8, but must be a whole number from 4",
+    ),
+    ("prepare", {"train.lrr": 1}, "train.lrr is not a known key: did you mean train.lr?"),
+    ("train", {"train.lr": None}, "train.lr is empty, but must be a number above 0"),
+    ("train", {"train.batch_size": 0}, "train.batch_size is 0, but must be a whole number of at"),
+    ("train", {"model.name": "resnet"}, "model.name is 'resnet', but must be 'mlp' or 'cnn'"),
+    ("train", {"train.device": "tpu"}, "train.device is 'tpu', but must be 'auto', 'cpu', 'cuda'"),
+    ("evaluate", {"evaluate.bins": 1}, "evaluate.bins is 1, but must be a whole number from 2 to"),
+    ("export", {"export.tolerance": 0}, "export.tolerance is 0, but must be a number above 0"),
+    ("track", {"track.model_name": "a/b"}, "track.model_name is 'a/b', but must be text that"),
+]
+
+
+@pytest.mark.parametrize(("stage", "change", "sentence"), MISTAKES, ids=lambda m: str(m))
+def test_every_stage_checks_all_params_before_it_does_anything(
+    reproduced_template: Project, tmp_path: Path, stage: str, change: dict[str, Any], sentence: str
+) -> None:
+    project = Project(tmp_path, reproduced_template.env)
+    (tmp_path / "params.yaml").write_text(
+        yaml.safe_dump(changed(reproduced_template.params(), change))
+    )
+    # nothing else is there: a stage that did not look at the params first would fail otherwise
+    project.env["PYTHONPATH"] = str(reproduced_template.root)
+    said = project.refused("python", "-m", f"stages.{stage}", *reproduced_template.stage(stage)[3:])
+    assert said.startswith(f"params.yaml: {sentence}")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_mistyped_experiments_fail_before_any_work_and_lose_nothing(reproduced: Project) -> None:
+    before = reproduced.outputs()
+    good = reproduced.params()
+    for flag, sentence in [
+        ("+train.lrr=1", "train.lrr is not a known key: did you mean train.lr?"),
+        ("train.lr=abc", "train.lr is 'abc', but must be a number above 0"),
+        ("train.lr=", "train.lr is '', but must be a number above 0"),
+        ("+sede=1", "sede is not a known key: did you mean seed?"),
+    ]:
+        said = reproduced.refused("dvc", "exp", "run", "-S", flag)
+        assert said == f"params.yaml: {sentence}"
+        assert len(reproduced.runs()) == 1
+        reproduced.set_params(**good)
+    reproduced.repro()
+    assert reproduced.outputs() == before
+    assert len(reproduced.runs()) == 1
+
+
+def test_dvc_and_we_read_the_same_number(reproduced: Project) -> None:
+    # PyYAML would read text here; DVC writes 1e-3 in this way
+    text = (reproduced.root / "params.yaml").read_text()
+    (reproduced.root / "params.yaml").write_text(text.replace("lr: 0.02", "lr: 2e-2"))
+    assert yaml.safe_load("2e-2") == "2e-2"
+    before = reproduced.outputs()
+    reproduced.run(*reproduced.stage("train"))
+    assert reproduced.outputs() == before
+
+
+def test_a_source_that_is_not_there_is_named(reproduced: Project) -> None:
+    before = reproduced.outputs()
+    done = reproduced.exp("run", "-S", "data.source=data/minst.yaml", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    assert "data/minst.yaml" in said
+    said = reproduced.refused("python", "-m", "stages.prepare", "data/minst.yaml", "x", "y.png")
+    assert "data.source is data/minst.yaml, which does not exist: name a descriptor" in said
+    assert "data/mnist.yaml" in said
+    reproduced.set_params(**{"data.source": "data/digits.yaml"})
+    reproduced.repro()
+    assert reproduced.outputs() == before
+
+
+def test_a_damaged_archive_or_descriptor_stops_prepare_and_what_was_there_comes_back(
+    reproduced: Project,
+) -> None:
+    before = reproduced.outputs()
+    images = bytes([0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(9 * 64)
+    labels = bytes([0, 0, 8, 1, 0, 0, 0, 9]) + bytes(range(9))
+    raw = reproduced.root / "data/downloads/Own/raw"
+    raw.mkdir(parents=True)
+    files = {}
+    for name, content in (
+        ("images", gzip.compress(images)[:-9]),
+        ("labels", gzip.compress(labels)),
+    ):
+        (raw / name).write_bytes(content)
+        files[name] = {"file": name, "md5": hashlib.md5(content).hexdigest()}
+    own = {
+        "format": "idx",
+        "folder": "Own/raw",
+        "mirrors": ["http://127.0.0.1:9/"],
+        "classes": list("abcdefghi"),
+        "train": files,
+        "test": files,
+    }
+    reproduced.set_params(**{"data.source": "data/own.yaml"})
+    for content, sentence in [
+        (yaml.safe_dump(own), "data/downloads/Own/raw/images can't be read ("),
+        ("format: [", "data/own.yaml is not readable YAML, correct it there: "),
+        ("format: zip", "data/own.yaml: format is 'zip', but must be one of 'digits', 'idx', "),
+    ]:
+        (reproduced.root / "data/own.yaml").write_text(content)
+        assert sentence in reproduced.refused("dvc", "repro")
+    reproduced.set_params(**{"data.source": "data/digits.yaml"})
+    reproduced.repro()
+    assert reproduced.outputs() == before
+
+
+def test_images_that_git_and_dvc_do_not_know_are_told_in_a_temporary_workspace(
+    reproduced: Project,
+) -> None:
+    (reproduced.root / "pets" / "cat").mkdir(parents=True)
+    (reproduced.root / "pets" / "cat" / "1.png").write_bytes(b"")
+    done = reproduced.exp("run", "--temp", "-S", "data.source=pets", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "pets" in said
+    assert "Traceback" not in said
+
+
+def test_a_stage_that_is_called_wrongly_says_how(reproduced: Project) -> None:
+    said = reproduced.refused("python", "-m", "stages.prepare", "data/digits.yaml")
+    assert "prepare SOURCE PREPARED SAMPLES" in said
+
+
+def test_ctrl_c_ends_a_stage_without_a_stack_trace(reproduced: Project) -> None:
+    import signal
+
+    reproduced.set_params(**{"train.epochs": 100_000})
+    stage = reproduced.start(*reproduced.stage("train"))
+    assert stage.stdout is not None
+    while not stage.stdout.readline().startswith("epoch 2/"):
+        assert stage.poll() is None
+    stage.send_signal(signal.SIGINT)
+    said = stage.stdout.read()
+    assert stage.wait(30) != 0
+    assert "Traceback" not in said
