@@ -43,7 +43,6 @@ def rows(samples: list[Sample]) -> list[Row]:
             f"{mean:.3f} %",
             f"at least {ACCURACY} %",
             mean >= ACCURACY,
-            "the last hundredths are a matter of few images: 0.01 % is one of 10,000",
         ),
         Row(
             "training loop",
@@ -52,7 +51,6 @@ def rows(samples: list[Sample]) -> list[Row]:
             f"{median(seconds) / 60:.1f} minutes",
             f"at most {SECONDS // 60} minutes",
             median(seconds) <= SECONDS,
-            "the recipe's epochs are set for two quiet cores with AVX512-BF16",
         ),
         promise("accurate", seconds, accuracies),
     ]

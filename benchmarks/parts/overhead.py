@@ -45,8 +45,6 @@ def rows(samples: list[Sample]) -> list[Row]:
                 f"{overhead:.3f} times",
                 f"at most {TARGET}",
                 overhead <= TARGET,
-                "a step of this network is so short that gathering its batch, summing loss and "
-                "accuracy and setting the learning rate count",
             )
         )
     return found

@@ -57,8 +57,8 @@ def rows(samples: list[Sample]) -> list[Row]:
             f"{faster:.1f} times faster",
             f"at least {FASTER:g} times",
             faster >= FASTER,
-            "unpacking gzip, which no way of reading the archives can avoid, and the SHA-256 of "
-            "all pixels, which lets every later stage detect damage, are nearly all that is left",
+            "unpacking gzip, which both have to do, is three quarters of what is left "
+            "(0.23 of 0.31 s of processor time)",
         ),
         Row(
             "70,000 images",
@@ -67,6 +67,5 @@ def rows(samples: list[Sample]) -> list[Row]:
             f"{median(ours):.2f} s",
             f"at most {SECONDS:g} s",
             median(ours) <= SECONDS,
-            "unpacking gzip and the digests of all pixels bound it on this processor",
         ),
     ]

@@ -40,7 +40,6 @@ def rows(samples: list[Sample]) -> list[Row]:
                     f"{faster:.1f} times",
                     f"at least {target} times",
                     faster >= target,
-                    _obstacle(recipe, precision),
                 )
             )
     return found
@@ -64,14 +63,3 @@ def _round(number: int, recipe: str, prepared: str, images: int) -> list[Sample]
         for precision in TARGETS
     ]
     return [tutorial, *ours]
-
-
-def _obstacle(recipe: str, precision: str) -> str:
-    if recipe.startswith("cnn"):
-        return "the convolutions' own arithmetic takes most of the tutorial's time already"
-    if precision == "auto":
-        return (
-            "with batches this small a step is a few dozen calls into torch, "
-            "each of which costs microseconds in any number format"
-        )
-    return "both loops spend the same time in float32 products"

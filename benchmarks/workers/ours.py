@@ -3,12 +3,15 @@
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.workers.machine import memory_mib
 from benchmarks.workers.params import params_of
 from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.models import build_model
+from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
 from reprovision.models.inference import score
 from reprovision.training import loop
 from reprovision.training.hardware import set_threads
@@ -79,6 +82,11 @@ def evaluate(recipe: str, prepared: str, images: int | None = None) -> dict[str,
     test = head(load_split(prepared, "test"), images)
     set_threads(params.train)
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
+    with TemporaryDirectory() as folder:
+        # as the evaluate stage gets it
+        path = Path(folder) / "checkpoint.safetensors"
+        save_checkpoint(path, classifier, params.model, info)
+        classifier = load_checkpoint(path).classifier
     score(classifier, head(test, 64), params.evaluate.batch_size)
     began = time.perf_counter()
     score(classifier, test, params.evaluate.batch_size)
