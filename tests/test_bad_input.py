@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "change", "sentence"), MISTAKES, ids=lambda m: str(m))
+@pytest.mark.parametrize(("stage", "change", "sentence"), MISTAKES, ids=str)
 def test_every_stage_checks_all_params_before_it_does_anything(
     reproduced_template: Project, tmp_path: Path, stage: str, change: dict[str, Any], sentence: str
 ) -> None:
@@ -40,22 +41,21 @@ def test_every_stage_checks_all_params_before_it_does_anything(
     project.env["PYTHONPATH"] = str(reproduced_template.root)
     said = project.refused("python", "-m", f"stages.{stage}", *reproduced_template.stage(stage)[3:])
     assert said.startswith(f"params.yaml: {sentence}")
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    # and the folder that stages keep their locks in
+    assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", ".reprovision"}
 
 
 def test_mistyped_experiments_fail_before_any_work_and_lose_nothing(reproduced: Project) -> None:
     before = reproduced.outputs()
-    good = reproduced.params()
     for flag, sentence in [
         ("+train.lrr=1", "train.lrr is not a known key: did you mean train.lr?"),
         ("train.lr=abc", "train.lr is 'abc', but must be a number above 0"),
         ("train.lr=", "train.lr is '', but must be a number above 0"),
-        ("+sede=1", "sede is not a known key: did you mean seed?"),
     ]:
         said = reproduced.refused("dvc", "exp", "run", "-S", flag)
         assert said == f"params.yaml: {sentence}"
         assert len(reproduced.runs()) == 1
-        reproduced.set_params(**good)
+        reproduced.git("checkout", "params.yaml")
     reproduced.repro()
     assert reproduced.outputs() == before
     assert len(reproduced.runs()) == 1
@@ -140,12 +140,10 @@ def test_a_stage_that_is_called_wrongly_says_how(reproduced: Project) -> None:
 
 
 def test_ctrl_c_ends_a_stage_without_a_stack_trace(reproduced: Project) -> None:
-    import signal
-
     reproduced.set_params(**{"train.epochs": 100_000})
     stage = reproduced.start(*reproduced.stage("train"))
     assert stage.stdout is not None
-    while not stage.stdout.readline().startswith("epoch 2/"):
+    while " 2/100000:" not in stage.stdout.readline():
         assert stage.poll() is None
     stage.send_signal(signal.SIGINT)
     said = stage.stdout.read()

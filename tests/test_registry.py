@@ -1,6 +1,7 @@
 """The champion in MLflow's registry: only a better model takes its place, and it can come back."""
 
 import csv
+import json
 from pathlib import Path
 
 import mlflow
@@ -57,7 +58,7 @@ def test_versions_carry_metrics_origin_and_a_description(swept_template: Project
     assert client.get_registered_model(NAME).description
 
 
-def test_the_page_of_a_model_shows_its_test_metrics_with_their_dataset(
+def test_the_page_of_a_model_shows_test_metrics_dataset_and_version(
     swept_template: Project,
 ) -> None:
     client = swept_template.mlflow()
@@ -68,6 +69,7 @@ def test_the_page_of_a_model_shows_its_test_metrics_with_their_dataset(
     linked = {m.key: (m.value, m.dataset_name) for m in model.metrics}
     assert linked["test_accuracy"] == (run.data.metrics["test_accuracy"], "digits")
     assert "train_loss" not in linked
+    assert json.loads(model.tags["mlflow.modelVersions"])[0]["name"] == NAME
 
 
 # ---- promotion

@@ -21,7 +21,9 @@ def sentence(kind: type[BaseModel], error: ValidationError) -> str:
     schema = kind.model_json_schema()
     told = [_Problem(schema, dict(found)).text() for found in error.errors(include_url=False)]
     # each branch of a union complains, of the same thing
-    return "; ".join(list(dict.fromkeys(told))[:SHOWN])
+    told = list(dict.fromkeys(told))
+    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
+    return "; ".join([*told[:SHOWN], *more])
 
 
 class _Problem:

@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from textwrap import shorten
 
@@ -16,8 +17,12 @@ def run_stage(main: Callable[..., None]) -> None:
     """Calls a stage with the command line's arguments; exits with 1 on a user's error."""
 
     def run() -> None:
-        with alone(Path(sys.argv[0]).stem):
-            main(*sys.argv[1:])
+        name, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
+        wanted = list(signature(main).parameters)
+        if len(arguments) != len(wanted):
+            raise UserError(f"usage: python -m stages.{name} {' '.join(wanted).upper()}")
+        with alone(name):
+            main(*arguments)
 
     sys.exit(guard(run))
 

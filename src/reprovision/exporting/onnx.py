@@ -20,7 +20,7 @@ from reprovision.models.inference import predict
 OPSET = 20
 """Pinned: what a newer exporter would choose may not run where older models do."""
 
-BATCH = 1000
+BATCH = 100
 """Images at a time for the comparison: speed only."""
 
 

@@ -1,5 +1,7 @@
 """The exported model in MLflow: logged with its signature and registered as a new version."""
 
+import contextlib
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -52,7 +54,7 @@ def register_model(
         the number of the version.
     """
     known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
-    version = known[0] if known else _new_version(client, run, model_id, name)
+    version = known[0] if known else _new_version(client, model_id, name)
     if not version.description:
         client.update_model_version(name, version.version, description)
     for key, value in tags.items():
@@ -61,14 +63,14 @@ def register_model(
     return str(version.version)
 
 
-def _new_version(client: MlflowClient, run: Run, model_id: str, name: str) -> ModelVersion:
+def _new_version(client: MlflowClient, model_id: str, name: str) -> ModelVersion:
     """Makes a version of the model that is registered under a name, which need not be there yet."""
-    # mlflow.register_model does this too, and talks of it
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=DESCRIPTION.format(name=name))
-    return client.create_model_version(
-        name, f"models:/{model_id}", run.info.run_id, model_id=model_id
-    )
+    # unlike the client's own method, it links the pages of model and version in a local store, too;
+    # what it says of that would bury our own lines
+    with contextlib.redirect_stderr(io.StringIO()):
+        return mlflow.register_model(f"models:/{model_id}", name)
 
 
 def _log(run: Run, exported: Path, prepared: Path) -> str:

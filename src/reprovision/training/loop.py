@@ -29,8 +29,8 @@ from reprovision.training.hardware import (
 from reprovision.training.history import Epoch
 from reprovision.training.optimizers import build_loss, build_optimizers, schedule
 
-VAL_BATCH = 250
-"""Images scored at once: enough to fill the processor, few enough for a small machine."""
+VAL_BATCH = 100
+"""Images scored at once: enough to fill the processor, few enough for its cache."""
 
 
 class Totals:
