@@ -42,6 +42,7 @@ class Repository(Project):
         message: str = "result",
         test_set: str = "first",
         classes: tuple[str, ...] = CLASSES,
+        name: str = "pets",
         gain: float = 0.0,
         **params: Any,
     ) -> str:
@@ -67,7 +68,7 @@ class Repository(Project):
         write_json(
             self.root / "results/dataset.json",
             {
-                "name": "pets",
+                "name": name,
                 "classes": classes,
                 "images": {"train": 10, "val": 0, "test": images},
                 "sha256": {"train": "t", "val": "v", "test": test_set},
@@ -239,7 +240,15 @@ def test_other_classes_are_not_compared(repository: Repository) -> None:
     repository.result(range(12))
     repository.result(range(2), classes=("cat", "dog", "owl"))
     said = repository.diff("HEAD~1", "HEAD")
-    assert "Not compared: the two tell other classes apart" in said
+    assert "Not compared: the two were tested on other data" in said
+    assert "better" not in said
+
+
+def test_another_source_of_data_is_not_compared(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2), test_set="second", name="toys")
+    said = repository.diff("HEAD~1", "HEAD")
+    assert "Not compared: the two were tested on other data" in said
     assert "better" not in said
 
 

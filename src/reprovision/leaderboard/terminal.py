@@ -35,7 +35,7 @@ def print_boards(
         test_set = board.test_set
         console.print(
             f"[bold]{escape(test_set.name)}[/], {test_set.images:,} test images "
-            f"({test_set.digest[:8]}), {len(board.runs)} runs"
+            f"({test_set.digest[:8]}), {len(board.runs)} run{'s' if len(board.runs) > 1 else ''}"
         )
         console.print(_table(board, metric, confidence))
         if board.repeats:
@@ -44,7 +44,7 @@ def print_boards(
                 "figures, are left out.[/]"
             )
         if importance:
-            console.print(_importance(importance, metric))
+            _print_importance(console, importance, metric)
     for line in _legend(boards, metric, confidence):
         console.print(f"[dim]{escape(line)}[/]")
 
@@ -86,24 +86,22 @@ def _figures(summary: Summary, metric: str) -> tuple[str, str, str]:
     )
 
 
-def _importance(importance: Importance, metric: str) -> Table | str:
+def _print_importance(console: Console, importance: Importance, metric: str) -> None:
+    runs = importance.runs
     if importance.explained <= 0:
-        return (
-            f"Importance of params: {importance.runs} runs do not tell which params {metric} "
-            "depends on.\n"
-        )
+        console.print(f"{runs} runs do not tell which params {metric} depends on.\n")
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("param")
     table.add_column("importance", justify="right")
     for key, loss in importance.losses.items():
         table.add_row(escape(key), f"{loss:.2f}")
-    table.caption = (
-        f"How much of the R² of {metric} is lost when the param is shuffled among the "
-        f"{importance.runs} runs, by a random forest that explains {importance.explained:.0%} of "
-        "the variance of runs it has not seen."
+    console.print(table)
+    console.print(
+        f"[dim]Importance: how much of the R² of {metric} is lost when the param is shuffled among "
+        f"the {runs} runs, by a random forest that explains {importance.explained:.0%} of the "
+        "variance of runs it has not seen.[/]"
     )
-    table.caption_justify = "left"
-    return table
 
 
 def _legend(boards: Sequence[Board], metric: str, confidence: float) -> list[str]:

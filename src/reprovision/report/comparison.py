@@ -34,7 +34,7 @@ class Pairing(StrEnum):
 
     SAME = "same images"
     DIFFERENT = "different images"
-    OTHER_CLASSES = "other classes"
+    OTHER_DATA = "other data"
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,11 @@ def compare(base: Results, head: Results, alpha: float) -> Comparison:
 
 def _pairing(base: Results, head: Results) -> Pairing:
     if base.dataset.classes != head.dataset.classes:
-        return Pairing.OTHER_CLASSES
+        return Pairing.OTHER_DATA
     if base.dataset.sha256["test"] != head.dataset.sha256["test"]:
-        return Pairing.DIFFERENT
+        # another task is neither better nor worse solved
+        same_source = base.dataset.name == head.dataset.name
+        return Pairing.DIFFERENT if same_source else Pairing.OTHER_DATA
     if not np.array_equal(base.predictions.actual, head.predictions.actual):
         raise UserError(
             f"{base.revision.title} and {head.revision.title} name the same test set, but their "
@@ -179,7 +181,7 @@ def _accuracy(base: Results, head: Results, pairing: Pairing, alpha: float) -> C
 
 def _recalls(base: Results, head: Results, pairing: Pairing, alpha: float) -> list[Change]:
     """The recall of each class; Benjamini and Hochberg's adjustment answers their number."""
-    if pairing is Pairing.OTHER_CLASSES:
+    if pairing is Pairing.OTHER_DATA:
         return []
     changes = []
     for label, name in enumerate(head.dataset.classes):
@@ -222,7 +224,7 @@ def _figures(base: Results, head: Results, pairing: Pairing, alpha: float) -> li
     bins = int(head.params["evaluate.bins"])
     ours, theirs = (_measured(results, bins, alpha) for results in (base, head))
     intervals: dict[str, tuple[float, float]] = {}
-    if pairing is not Pairing.OTHER_CLASSES:
+    if pairing is not Pairing.OTHER_DATA:
         intervals = figure_intervals(
             base.predictions, head.predictions, pairing is Pairing.SAME, 1 - alpha, bins
         )
@@ -277,9 +279,9 @@ def _test_sets(base: Results, head: Results, pairing: Pairing) -> str:
         f"{len(results.predictions.actual):,} images of {results.dataset.name} in {results.name}"
         for results in (base, head)
     )
-    if pairing is Pairing.OTHER_CLASSES:
+    if pairing is Pairing.OTHER_DATA:
         return (
-            f"The classes differ ({sizes}): the figures stand side by side, and are not compared."
+            f"The data differ ({sizes}): the figures stand side by side, and are not compared."
         )
     return (
         f"The test sets differ ({sizes}): the two are compared as independent samples, which finds "

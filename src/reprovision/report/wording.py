@@ -26,8 +26,8 @@ def headline(comparison: Comparison) -> str:
     accuracy = comparison.accuracy
     base, head = comparison.base.name, comparison.head.name
     both = f"{percent(accuracy.base)} in {base}, {percent(accuracy.head)} in {head}"
-    if comparison.pairing is Pairing.OTHER_CLASSES:
-        return f"Not compared: the two tell other classes apart. Accuracy: {both}."
+    if comparison.pairing is Pairing.OTHER_DATA:
+        return f"Not compared: the two were tested on other data. Accuracy: {both}."
     if comparison.identical:
         return f"No difference: both predict the same class for every test image. Accuracy: {both}."
     opening = {

@@ -116,7 +116,7 @@ def open_store(experiment: str) -> Iterator[Store]:
     folder = workspace() / ".reprovision"
     folder.mkdir(exist_ok=True)
     try:
-        with FileLock(folder / "mlflow.lock", timeout=LOCK_SECONDS), reaching(uri):
+        with reaching(uri):
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
             yield Store(client, _experiment_id(client, experiment, uri))
