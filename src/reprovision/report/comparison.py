@@ -280,9 +280,7 @@ def _test_sets(base: Results, head: Results, pairing: Pairing) -> str:
         for results in (base, head)
     )
     if pairing is Pairing.OTHER_DATA:
-        return (
-            f"The data differ ({sizes}): the figures stand side by side, and are not compared."
-        )
+        return f"The data differ ({sizes}): the figures stand side by side, and are not compared."
     return (
         f"The test sets differ ({sizes}): the two are compared as independent samples, which finds "
         "only larger differences than a comparison image by image."
