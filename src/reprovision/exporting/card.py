@@ -111,11 +111,11 @@ def _limits(facts: Facts) -> str:
     return (
         f"The figures hold for images like those of `{facts.params.data.source}`, and their "
         "intervals answer for the chance in the choice of test images only; how good it is on "
-        "other images, say of another camera or with another background, nobody has measured. Give "
-        "it pictures like those in `results/plots/samples.png`, framed and lit alike: dark on light, "
-        "where those are light on dark, has to be inverted first. It "
-        "knows no class beside those above and never says that an image is none of them. It is "
-        f"weakest at {_plain(weakest.name)}: of {weakest.images:,} test images it recognised "
+        "other images, say of another camera or with another background, nobody has measured. "
+        "Give it pictures framed and lit like those in `results/plots/samples.png`: where those "
+        "are light on dark, one that is dark on light has to be inverted first. It knows no class "
+        "beside those above and never says that an image is none of them. It is weakest at "
+        f"{_plain(weakest.name)}: of {weakest.images:,} test images it recognised "
         f"{weakest.recall:.2%} ({_confidence(facts)} interval {weakest.recall_low:.2%} to "
         f"{weakest.recall_high:.2%})."
     )
