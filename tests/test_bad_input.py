@@ -13,16 +13,9 @@ from project import Project, changed
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     # the stage that sees the mistake first, the change, what is said of it
     ("prepare", {"data.val_fraction": 1.5}, "data.val_fraction is 1.5, but must be a number of"),
-    (
-        "prepare",
-        {"data.image_size": -8},
-        "data.image_size is -8, but must be a whole number from 4",
-    ),
     ("prepare", {"train.lrr": 1}, "train.lrr is not a known key: did you mean train.lr?"),
     ("train", {"train.lr": None}, "train.lr is empty, but must be a number above 0"),
-    ("train", {"train.batch_size": 0}, "train.batch_size is 0, but must be a whole number of at"),
     ("train", {"model.name": "resnet"}, "model.name is 'resnet', but must be 'mlp' or 'cnn'"),
-    ("train", {"train.device": "tpu"}, "train.device is 'tpu', but must be 'auto', 'cpu', 'cuda'"),
     ("evaluate", {"evaluate.bins": 1}, "evaluate.bins is 1, but must be a whole number from 2 to"),
     ("export", {"export.tolerance": 0}, "export.tolerance is 0, but must be a number above 0"),
     ("track", {"track.model_name": "a/b"}, "track.model_name is 'a/b', but must be text that"),

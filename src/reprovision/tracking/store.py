@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import workspace
@@ -116,7 +116,7 @@ def open_store(experiment: str) -> Iterator[Store]:
     folder = workspace() / ".reprovision"
     folder.mkdir(exist_ok=True)
     try:
-        with reaching(uri):
+        with FileLock(folder / "mlflow.lock", timeout=LOCK_SECONDS), reaching(uri):
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
             yield Store(client, _experiment_id(client, experiment, uri))
