@@ -21,7 +21,7 @@ from reprovision.tracking.live import LiveRun
 from reprovision.tracking.record import Results, write_epochs, write_record
 from reprovision.tracking.store import open_store, tracking_uri, ui_command
 from reprovision.training import loop
-from reprovision.training.history import read_history
+from reprovision.training.history import Epoch, read_history
 
 BY_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 
@@ -226,6 +226,15 @@ def test_an_epoch_costs_one_call_whatever_the_number_of_its_metrics(
     calls.clear()
     write_epochs(params, "key", history[:2])
     assert calls == ["log_batch"]
+
+
+def test_a_record_of_many_epochs_is_whole(inside: Project) -> None:
+    history = [Epoch(number, 1 / number, 0.5, 0.4, 0.3, 0.1) for number in range(1, 451)]
+    write_epochs(load_params(), "key", history[:7])
+    write_epochs(load_params(), "key", history)
+    (run,) = inside.runs()
+    for name in BY_EPOCH:
+        assert [step for step, _ in inside.metric(run, name)] == list(range(1, 451))
 
 
 def test_a_long_training_can_be_followed_while_it_runs(inside: Project) -> None:

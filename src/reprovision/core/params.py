@@ -89,6 +89,16 @@ class ConvParams(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _same_is_the_same(self) -> Self:
+        even = [size for size in self.per_stage("kernel_size") if size % 2 == 0]
+        if even and self.padding == "same":
+            raise ValueError(
+                f"model.conv.padding=same needs odd sizes in model.conv.kernel_size, not {even[0]}: "
+                "images would grow"
+            )
+        return self
+
     def per_stage(self, name: PerStage) -> list[int]:
         """A value for each stage; one number holds for all."""
         value: int | list[int] = getattr(self, name)

@@ -33,8 +33,8 @@ from reprovision.tracking.store import (
 from reprovision.training.history import Epoch, read_history
 from reprovision.training.identity import code_digest
 
-MAX_BATCH = 1000
-"""Metrics that MLflow takes in one call."""
+EPOCHS_AT_ONCE = 200
+"""Their five metrics each are what MLflow takes in one call."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,15 @@ def _log_epochs(client: MlflowClient, run: Run, history: list[Epoch]) -> None:
     written = client.get_metric_history(run.info.run_id, "train_loss")
     last = max((metric.step for metric in written), default=0)
     now = int(time.time() * 1000)
-    metrics = [
-        Metric(name, value, now, epoch.epoch)
-        for epoch in history[last:]
-        for name, value in vars(epoch).items()
-        if name != "epoch" and value is not None
-    ]
-    for start in range(0, len(metrics), MAX_BATCH):
-        client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH])
+    # whole epochs at a time: where this is cut off, the next call goes on after the last one
+    for start in range(last, len(history), EPOCHS_AT_ONCE):
+        metrics = [
+            Metric(name, value, now, epoch.epoch)
+            for epoch in history[start : start + EPOCHS_AT_ONCE]
+            for name, value in vars(epoch).items()
+            if name != "epoch" and value is not None
+        ]
+        client.log_batch(run.info.run_id, metrics=metrics)
 
 
 def _log_summary(
