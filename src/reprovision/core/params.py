@@ -94,7 +94,7 @@ class ConvParams(Section):
         even = [size for size in self.per_stage("kernel_size") if size % 2 == 0]
         if even and self.padding == "same":
             raise ValueError(
-                f"model.conv.padding=same needs odd sizes in model.conv.kernel_size, not {even[0]}: "
+                f"model.conv.padding=same needs an odd model.conv.kernel_size, not {even[0]}: "
                 "images would grow"
             )
         return self
