@@ -108,7 +108,7 @@ def test_what_can_t_work_together_is_refused() -> None:
     assert "model.conv.kernel_size must be" in refusal(
         tiny_tree(**{"model.conv.kernel_size": [3, 3]})
     )
-    assert "model.conv.padding=same needs odd sizes in model.conv.kernel_size, not 4" in refusal(
+    assert "model.conv.padding=same needs an odd model.conv.kernel_size, not 4" in refusal(
         tiny_tree(**{"model.conv.kernel_size": 4})
     )
     assert "train.nesterov=true needs" in refusal(

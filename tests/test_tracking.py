@@ -317,7 +317,7 @@ def test_a_dead_server_costs_nothing_but_the_record_and_a_new_one_is_filled(
     assert f"http://127.0.0.1:{port}/#" in said
     check_record(reproduced)
 
-    reproduced.env["MLFLOW_TRACKING_URI"] = mlflow_server()
+    reproduced.env["MLFLOW_TRACKING_URI"] = f"sqlite:///{reproduced.root}/new.db"
     assert reproduced.runs() == []
     reproduced.repro("--force", "--single-item", "track")
     check_record(reproduced)
