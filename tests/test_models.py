@@ -231,7 +231,8 @@ def test_a_checkpoint_describes_itself_and_predicts_the_same(
     assert loaded.header.dataset == load_info(prepared)
     assert loaded.header.model.conv.channels == [4]
     pixels = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
-    expected = predict(build(**{"conv.batch_norm": True}), pixels, 5)
+    trained = build(**{"conv.batch_norm": True}).to(memory_format=torch.channels_last)
+    expected = predict(trained, pixels, 5)
     assert torch.equal(predict(loaded.classifier, pixels, 5), expected)
     assert not loaded.classifier.training
 

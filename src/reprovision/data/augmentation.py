@@ -41,7 +41,7 @@ class Augmentation:
         p = self.params
         draws = torch.rand(7, count, generator=self.generator) * 2 - 1
         angle = draws[0] * math.radians(p.rotate)
-        zoom_x, zoom_y = 1 + draws[1] * p.scale, 1 + draws[6] * p.scale
+        zoom_x, zoom_y = 1 / (1 + draws[1] * p.scale), 1 / (1 + draws[6] * p.scale)
         shear = (draws[2] * math.radians(p.shear)).tan()
         # the whole image is 2 wide in these coordinates
         shift_x, shift_y = draws[3] * 2 * p.shift, draws[4] * 2 * p.shift
