@@ -145,13 +145,14 @@ def _use(facts: Facts) -> list[str]:
 def _origins(facts: Facts) -> list[str]:
     data = facts.checkpoint.header.dataset
     counts = {name: sum(split.counts) for name, split in data.splits.items()}
-    values = flatten(facts.params).items()
+    # where a run is recorded makes no other model
+    params = {k: v for k, v in flatten(facts.params).items() if not k.startswith("track.")}
     return [
         f"Data: `{facts.params.data.source}`; {counts['train']:,} training, {counts['val']:,} "
         f"validation and {counts['test']:,} test images. SHA-256 of the test set: "
         f"`{data.splits['test'].digest}`.",
         "Params:",
-        "\n".join(["```yaml", *(f"{key}: {_yaml(value)}" for key, value in values), "```"]),
+        "\n".join(["```yaml", *(f"{key}: {_yaml(value)}" for key, value in params.items()), "```"]),
     ]
 
 
