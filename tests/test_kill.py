@@ -62,6 +62,20 @@ def test_a_stage_that_outlives_its_dvc_does_no_harm(
     assert made[checkpoint] == wanted[checkpoint]
 
 
+def test_a_new_mlflow_store_can_be_killed_while_it_is_set_up(reproduced: Project) -> None:
+    (reproduced.root / "mlflow.db").unlink()
+    partial = reproduced.root / ".mlflow.db.partial"
+    for delay in (0.1, 0.6):
+        running = reproduced.start(*reproduced.stage("track"))
+        _wait_until(partial.exists)
+        time.sleep(delay)
+        _kill_group(running, signal.SIGKILL)
+    assert not (reproduced.root / "mlflow.db").exists()
+    reproduced.run(*reproduced.stage("track"))
+    assert len(reproduced.runs()) == 1
+    assert not partial.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_dvc_repro_can_be_killed_at_any_moment(

@@ -32,7 +32,9 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from requests import RequestException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 LOCK_SECONDS = 120
@@ -117,6 +119,7 @@ def open_store(experiment: str) -> Iterator[Store]:
     folder.mkdir(exist_ok=True)
     try:
         with FileLock(folder / "mlflow.lock", timeout=LOCK_SECONDS), reaching(uri):
+            _set_up(uri)
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
             yield Store(client, _experiment_id(client, experiment, uri))
@@ -125,6 +128,29 @@ def open_store(experiment: str) -> Iterator[Store]:
             f"another process has held the MLflow store for {LOCK_SECONDS} s: end it, then run "
             "`uv run dvc repro` again"
         ) from None
+
+
+def _set_up(uri: str) -> None:
+    """Makes a new SQLite store, whole or not at all.
+
+    MLflow makes its tables in dozens of migrations that it can't take up again: a store left in
+    the middle of them by a killed process would stay useless.
+    """
+    if not uri.startswith("sqlite"):
+        return
+    path = Path(make_url(uri).database or "")
+    if path.exists():
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    new = SqlAlchemyStore(f"sqlite:///{partial}", _local_artifacts())
+    new.engine.dispose()
+    partial.replace(path)
+
+
+def _local_artifacts() -> str:
+    return (workspace() / "mlartifacts").as_uri()
 
 
 @contextmanager
@@ -159,7 +185,7 @@ def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         # a server knows where its artifacts go; a local store would take the working directory
-        local = None if uri.startswith("http") else (workspace() / "mlartifacts").as_uri()
+        local = None if uri.startswith("http") else _local_artifacts()
         experiment_id: str = client.create_experiment(name, local, tags=experiment_tags())
         return experiment_id
     if found.lifecycle_stage == "deleted":
