@@ -1,5 +1,12 @@
 """Batches and random changes: every image once an epoch, everything decided by the seed."""
 
+import ctypes
+import mmap
+import os
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +17,7 @@ from reprovision.core.params import AugmentParams
 from reprovision.data.augmentation import Augmentation
 from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import Split
+from reprovision.data.paging import LARGE, RandomAccess
 
 CPU = torch.device("cpu")
 
@@ -137,3 +145,38 @@ def test_changed_pixels_stay_in_range_and_shape() -> None:
     assert changed.dtype == torch.float32
     assert changed.shape == images().shape
     assert 0 <= changed.min() <= changed.max() <= 255
+
+
+# ---- larger than memory
+
+
+def cached(images: np.ndarray) -> np.ndarray:
+    """Which rows of one page each, at the start of a page, are in memory already: (N,) bool."""
+    pages = np.empty(len(images), np.uint8)
+    arguments = (ctypes.c_void_p(images.ctypes.data), images.nbytes)
+    assert ctypes.CDLL(None).mincore(*arguments, ctypes.c_void_p(pages.ctypes.data)) == 0
+    return (pages & 1).astype(bool)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked what is in memory")
+def test_of_a_large_map_the_rows_that_are_wanted_are_fetched_and_no_others(tmp_path: Path) -> None:
+    count = LARGE // mmap.PAGESIZE
+    (tmp_path / "images").write_bytes(bytes(LARGE))
+    with (tmp_path / "images").open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    mapped = np.memmap(tmp_path / "images", np.uint8, "c", shape=(count, 1, 1, mmap.PAGESIZE))
+    images = mapped.view(np.ndarray)
+    assert not cached(images).any()
+
+    wanted = np.random.default_rng(0).permutation(count)[:500]
+    RandomAccess(images).expect(wanted)
+    deadline = time.monotonic() + 10
+    while not cached(images)[wanted].all():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert cached(images).sum() == len(wanted)
+
+
+def test_small_arrays_and_arrays_in_memory_need_no_advice() -> None:
+    RandomAccess(np.zeros((10, 1, 4, 4), np.uint8)).expect(np.arange(10))

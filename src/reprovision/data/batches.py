@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from reprovision.data.dataset import Split
+from reprovision.data.paging import RandomAccess
 
 
 def seed_for(seed: int, epoch: int, purpose: str) -> int:
@@ -36,6 +37,7 @@ class Batches:
         self.split = split
         self.batch_size = batch_size
         self.device = device
+        self.access = RandomAccess(split.images)
         if device.type != "cpu":
             self.images = torch.from_numpy(split.images).to(device)
             self.labels = torch.from_numpy(split.labels).to(device)
@@ -53,6 +55,7 @@ class Batches:
     def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         if self.device.type != "cpu":
             return self.images[rows], self.labels[rows]
+        self.access.expect(rows.numpy())
         pixels = np.take(self.split.images, rows.numpy(), axis=0)
         labels = np.take(self.split.labels, rows.numpy(), axis=0)
         return torch.from_numpy(pixels), torch.from_numpy(labels)
