@@ -172,6 +172,7 @@ def _train_epoch(
     precision = choose_precision(params.train, device)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
     totals = Totals(device)
+    average = state.average and _Average(state.average, classifier, params.train.ema)
     torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
     for index, (pixels, labels) in enumerate(batches.epoch(seed_for(params.seed, epoch, "order"))):
         step = epoch * len(batches) + index
@@ -184,8 +185,8 @@ def _train_epoch(
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        if state.average:
-            _update_average(state.average, classifier, params.train.ema, step)
+        if average:
+            average.update(step)
         totals.add(loss, logits, labels)
         for watcher in watchers:
             watcher.batch_done(epoch + 1, totals)
@@ -198,18 +199,25 @@ def _set_learning_rate(optimizers: list[torch.optim.Optimizer], factor: float) -
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
-@torch.no_grad()
-def _update_average(average: Classifier, classifier: Classifier, decay: float, step: int) -> None:
-    """Moves the average towards the weights; early on faster, so that it forgets the start.
+class _Average:
+    """Moves an exponential moving average of the weights along.
 
     Running statistics of batch normalisation are averaged like the weights; counters are copied.
     """
-    decay = min(decay, (1 + step) / (10 + step))
-    pairs = list(zip(average.state_dict().values(), classifier.state_dict().values(), strict=True))
-    floats = [pair for pair in pairs if pair[0].is_floating_point()]
-    torch._foreach_lerp_([mine for mine, _ in floats], [theirs for _, theirs in floats], 1 - decay)
-    for mine, theirs in pairs:
-        if not mine.is_floating_point():
+
+    def __init__(self, average: Classifier, classifier: Classifier, decay: float) -> None:
+        both = zip(average.state_dict().values(), classifier.state_dict().values(), strict=True)
+        pairs = list(both)
+        self.decay = decay
+        self.averaged = [mine for mine, _ in pairs if mine.is_floating_point()]
+        self.weights = [theirs for mine, theirs in pairs if mine.is_floating_point()]
+        self.counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    def update(self, step: int) -> None:
+        """Early on it moves faster, so that it forgets the start."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.averaged, self.weights, 1 - decay)
+        for mine, theirs in self.counters:
             mine.copy_(theirs)
 
 
