@@ -103,7 +103,7 @@ def test_idx_files_give_their_images_and_labels_in_order(descriptor: Describe) -
         images, labels = digits(count)
         assert np.array_equal(part.labels, labels)
         assert np.array_equal(pixels(part, Shape(1, 5, 4)), images[:, None])
-    assert source.test.origins[8] == "test/8"
+    assert source.test.origin(8) == "test/8"
 
 
 def test_images_are_fitted_to_the_size_and_channels_asked_for(descriptor: Describe) -> None:

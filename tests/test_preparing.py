@@ -206,7 +206,7 @@ def test_memory_stays_bounded_whatever_the_number_of_images(tmp_path: Path) -> N
             for _ in range(count // 1000):
                 yield np.zeros((1000, 1, 32, 32), np.uint8)
 
-        return Part(np.arange(count) % 2, range(count), read)  # type: ignore[arg-type]
+        return Part(np.arange(count) % 2, str, read)
 
     peaks = []
     for count in (10_000, 40_000):
@@ -216,7 +216,7 @@ def test_memory_stays_bounded_whatever_the_number_of_images(tmp_path: Path) -> N
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     pixels = 30_000 * 32 * 32
-    assert peaks[1] - peaks[0] < pixels / 3, "only labels and names grow with the images"
+    assert peaks[1] - peaks[0] < pixels / 30, "only labels grow with the images"
 
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy", "origins.txt"])

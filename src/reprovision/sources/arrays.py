@@ -15,4 +15,4 @@ def part_of_arrays(images: np.ndarray, labels: np.ndarray, prefix: str) -> Part:
         for start in range(0, len(images), CHUNK):
             yield fit_chunk(images[start : start + CHUNK], shape)
 
-    return Part(labels, [f"{prefix}/{i}" for i in range(len(labels))], read)
+    return Part(labels, f"{prefix}/{{}}".format, read)

@@ -46,7 +46,11 @@ def _open_part(root: Path, part: Path, classes: tuple[str, ...]) -> Part:
         raise UserError(f"{part} holds no images: their names end in {', '.join(sorted(SUFFIXES))}")
     files = [file for file, _ in found]
     labels = np.array([label for _, label in found], np.int64)
-    return Part(labels, [_origin(file.relative_to(root)) for file in files], partial(_read, files))
+
+    def origin(row: int) -> str:
+        return _origin(files[row].relative_to(root))
+
+    return Part(labels, origin, partial(_read, files))
 
 
 def _origin(path: Path) -> str:

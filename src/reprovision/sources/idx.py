@@ -4,9 +4,7 @@ Format: http://yann.lecun.com/exdb/mnist/ (a magic number with type and rank, th
 big-endian 32-bit integers, then the bytes).
 """
 
-import gzip
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import IO, Annotated, Literal
 
 import numpy as np
+from isal import igzip, isal_zlib
 from pydantic import Field
 
 from reprovision.core.errors import UserError
@@ -27,6 +26,14 @@ MAX_COUNT, MAX_SIDE = 100_000_000, 4096
 
 MAX_BYTES = 2**28
 """Read at a time, at most."""
+
+DAMAGE: tuple[type[Exception], ...] = (
+    EOFError,
+    igzip.BadGzipFile,
+    isal_zlib.error,  # type: ignore[assignment]  # its stub takes the class for an instance
+    zipfile.BadZipFile,
+)
+"""What a damaged archive raises."""
 
 Open = Callable[[], IO[bytes]]
 ClassNames = Annotated[list[str], Field(min_length=2)]
@@ -88,9 +95,8 @@ class IdxDescriptor(Section):
                 upright = chunk.swapaxes(1, 2) if self.transposed else chunk
                 yield fit_chunk(upright[:, None], shape)
 
-        origins = [f"{prefix}/{i}" for i in range(count)]
         size = (width, height) if self.transposed else (height, width)
-        return Part(labels, origins, read), Shape(1, *size)
+        return Part(labels, f"{prefix}/{{}}".format, read), Shape(1, *size)
 
     def _opener(self, file: Archive | str, folder: Path) -> tuple[Open, str]:
         if isinstance(file, Archive):
@@ -103,7 +109,8 @@ class IdxDescriptor(Section):
 
 
 def _open_gzip(path: Path) -> IO[bytes]:
-    return gzip.open(path)  # type: ignore[return-value]
+    # unpacks in a third of the time of Python's own gzip
+    return igzip.open(path)
 
 
 def _open_member(path: Path, member: str) -> IO[bytes]:
@@ -111,7 +118,7 @@ def _open_member(path: Path, member: str) -> IO[bytes]:
         if member not in archive.namelist():
             raise EOFError("there is no such file in it")
         # the member keeps the archive's file open as long as it needs it
-        return gzip.open(archive.open(member), "rb")  # type: ignore[return-value]
+        return igzip.open(archive.open(member))
 
 
 def _dimensions(open_file: Open, name: str, rank: int) -> tuple[int, ...]:
@@ -152,7 +159,7 @@ def _reading(name: str) -> Iterator[None]:
     """Turns what a damaged archive raises into one sentence."""
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{name} can't be read ({error}): delete it to download it again"
         ) from error

@@ -12,12 +12,13 @@ whatever their number, and by plain writes, so that a full disk is an error and 
 
 import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import digest_of, naming, write_bytes, write_text
+from reprovision.core.files import naming, write_bytes
 from reprovision.core.params import DataParams
 from reprovision.data.dataset import SPLITS, DatasetInfo, SplitInfo, write_info
 from reprovision.sources.source import Part, Shape, Source
@@ -114,7 +115,7 @@ def _stream(part: Part, splits: np.ndarray, shape: Shape, writers: list["_SplitW
         rows = np.arange(start, start + len(chunk))
         for index, writer in enumerate(writers):
             chosen = splits[rows] == index
-            origins = [part.origins[row] for row in rows[chosen]]
+            origins = map(part.origin, rows[chosen].tolist())
             writer.append(chunk[chosen], part.labels[rows[chosen]], origins)
         start += len(chunk)
     assert start == len(splits), "a part reads all its images"
@@ -131,6 +132,24 @@ def _normalization(
     return train.mean_and_std()
 
 
+class _HashedFile:
+    """A file that is written as its content comes, and the SHA-256 of that content."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = path.open("wb")
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes | np.ndarray) -> None:
+        with naming(self.path):
+            self.file.write(content)
+        self.digest.update(content)
+
+    def close(self) -> None:
+        with naming(self.path):
+            self.file.close()
+
+
 class _SplitWriter:
     """Writes one split as its images arrive, and keeps count."""
 
@@ -138,31 +157,27 @@ class _SplitWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.labels: list[np.ndarray] = [np.empty(0, np.int64)]
-        self.origins: list[str] = []
         self.classes = classes
         self.sums = np.zeros(shape.channels, np.uint64)
         self.squares = np.zeros(shape.channels, np.uint64)
         self.pixels = count * shape.height * shape.width
-        self.digest = hashlib.sha256()
-        self.path = folder / "images.npy"
-        self.file = self.path.open("wb")
+        self.images = _HashedFile(folder / "images.npy")
+        self.origins = _HashedFile(folder / "origins.txt")
         header = {
             "descr": "|u1",
             "fortran_order": False,
             "shape": (count, shape.channels, shape.height, shape.width),
         }
-        np.lib.format.write_array_header_1_0(self.file, header)
+        np.lib.format.write_array_header_1_0(self.images.file, header)
 
-    def append(self, images: np.ndarray, labels: np.ndarray, origins: list[str]) -> None:
+    def append(self, images: np.ndarray, labels: np.ndarray, origins: Iterable[str]) -> None:
         content = np.ascontiguousarray(images)
-        with naming(self.path):
-            self.file.write(content)
-        self.digest.update(content)
+        self.images.write(content)
+        self.origins.write("".join(f"{origin}\n" for origin in origins).encode())
         # integers add up exactly, in whatever chunks they come
         self.sums += content.sum((0, 2, 3), dtype=np.uint64)
         self.squares += np.square(content, dtype=np.uint16).sum((0, 2, 3), dtype=np.uint64)
         self.labels.append(labels)
-        self.origins += origins
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """For each channel, of pixels in 0..1; a channel without contrast has std 1."""
@@ -172,16 +187,16 @@ class _SplitWriter:
         return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
     def finish(self) -> SplitInfo:
-        with naming(self.path):
-            self.file.close()
+        self.images.close()
+        self.origins.close()
         labels = np.concatenate(self.labels)
-        self.digest.update(labels)
+        self.images.digest.update(labels)
         content = io.BytesIO()
         np.save(content, labels)
         write_bytes(self.folder / "labels.npy", content.getvalue())
-        origins = "".join(f"{origin}\n" for origin in self.origins)
-        write_text(self.folder / "origins.txt", origins)
         counts = np.bincount(labels, minlength=self.classes).tolist()
         return SplitInfo(
-            counts=counts, digest=self.digest.hexdigest(), origins=digest_of(origins.encode())
+            counts=counts,
+            digest=self.images.digest.hexdigest(),
+            origins=self.origins.digest.hexdigest(),
         )

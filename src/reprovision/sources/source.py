@@ -1,6 +1,6 @@
 """What every source of images offers, whatever its format."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +26,13 @@ class Part:
 
     Attributes:
         labels: (N,) int64, indices into the source's classes.
-        origins: N names that lead back to the original: a file, or a position in an archive.
+        origin: tells of each row what leads back to the original: a file, or a position in an
+            archive.
         read: yields all N images of a given shape in order, as uint8 arrays (n, C, H, W).
     """
 
     labels: np.ndarray
-    origins: Sequence[str]
+    origin: Callable[[int], str]
     read: Callable[[Shape], Iterator[np.ndarray]]
 
 
