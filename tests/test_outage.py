@@ -126,7 +126,7 @@ def test_live_logging_never_holds_training_up(
     tmp_path: Path,
     silent_server: str,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     address = silent_server if kind == "hangs" else f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -141,7 +141,7 @@ def test_live_logging_never_holds_training_up(
     live.close()
     assert time.monotonic() - began < PATIENCE + 1
     if kind == "refuses":
-        assert "warning: MLflow at" in capsys.readouterr().err
+        assert "warning: MLflow at" in capfd.readouterr().err
 
 
 @pytest.mark.slow
