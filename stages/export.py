@@ -1,10 +1,9 @@
 """export: from a checkpoint to an ONNX model with its card, proved equal over the test images."""
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
-from reprovision.core.files import write_json, write_text
+from reprovision.core.files import md5_of_file, write_json, write_text
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_split
@@ -23,8 +22,7 @@ def main(prepared: str, checkpoint: str, predictions: str, exported: str, report
     evaluated = read_predictions(predictions, loaded.header.dataset.classes)
     metrics = measure(evaluated, params.evaluate.confidence, params.evaluate.bins)
     classes = measure_classes(evaluated, params.evaluate.confidence)
-    md5 = hashlib.md5(Path(checkpoint).read_bytes(), usedforsecurity=False).hexdigest()
-    facts = Facts(loaded, md5, params, metrics, classes, parity)
+    facts = Facts(loaded, md5_of_file(checkpoint), params, metrics, classes, parity)
     write_text(out / "README.md", write_card(facts))
     write_json(report, asdict(parity))
     size = (out / "model.onnx").stat().st_size / 1024

@@ -11,8 +11,8 @@ from PIL import Image
 from project import Project
 from safetensors.torch import load_file, save_file
 
-from reprovision.differences import describe
-from reprovision.verify import DIFFERENT
+from reprovision.verifying.command import DIFFERENT
+from reprovision.verifying.differences import describe
 
 
 def test_a_commit_is_proved_without_touching_anything(reproduced: Project) -> None:

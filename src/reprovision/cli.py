@@ -101,13 +101,7 @@ def diff(
 
     limits = ([Limit(*pair) for pair in pairs] for pairs in (max_drop, minima, maxima))
     gate = Gate(fail_if == "worse", *limits)
-    passed = True
-
-    def run() -> None:
-        nonlocal passed
-        passed = show((base, head), alpha, gate, md, html)
-
-    sys.exit(guard(run) or (0 if passed else FAILED))
+    _exit(lambda: 0 if show((base, head), alpha, gate, md, html) else FAILED)
 
 
 @main.command()
@@ -120,16 +114,10 @@ def verify(keep: bool) -> None:
 
     Exit status: 0 if all outputs are identical; 1 for an error; 3 if one differs.
     """
-    from reprovision.verify import DIFFERENT
-    from reprovision.verify import verify as run_again
+    from reprovision.verifying.command import DIFFERENT
+    from reprovision.verifying.command import verify as run_again
 
-    equal = True
-
-    def run() -> None:
-        nonlocal equal
-        equal = run_again(keep)
-
-    sys.exit(guard(run) or (0 if equal else DIFFERENT))
+    _exit(lambda: 0 if run_again(keep) else DIFFERENT)
 
 
 @main.command()
@@ -161,16 +149,13 @@ def promote(version: str | None, force: bool, reason: str) -> None:
     from reprovision.core.params import load_params
     from reprovision.tracking import registry
 
-    promoted = True
-
-    def run() -> None:
-        nonlocal promoted
+    def run() -> int:
         params = load_params()
         found = registry.promote(params, version, reason if force else None)
-        promoted = found.done
         print(found.in_words(params.track.model_name))
+        return 0 if found.done else registry.NOT_BETTER
 
-    sys.exit(guard(run) or (0 if promoted else registry.NOT_BETTER))
+    _exit(run)
 
 
 @main.command()
@@ -195,5 +180,5 @@ def sync() -> None:
     _exit(write)
 
 
-def _exit(action: Callable[[], None]) -> None:
+def _exit(action: Callable[[], int | None]) -> None:
     sys.exit(guard(action))

@@ -123,3 +123,14 @@ def digest_of_file(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_of(content: bytes) -> str:
+    """MD5 in hexadecimal: what DVC and the publishers of data sets know contents by."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def md5_of_file(path: str | Path) -> str:
+    """MD5 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -4,6 +4,7 @@ Every stage reads the whole file before it does anything, so that a mistyped key
 value stops the run at its start. The values are explained in params.yaml itself.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -229,6 +230,11 @@ def parse_section(kind: type[Model], tree: Any, where: str) -> Model:
 def flatten(params: BaseModel) -> dict[str, Any]:
     """The tree as dotted keys and plain values, e.g. ``{"train.lr": 0.01}``, in file order."""
     return dict(leaves("", params.model_dump(mode="json")))
+
+
+def as_text(value: Any) -> str:
+    """A plain value as params.yaml has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -46,10 +46,10 @@ def alone(stage: str) -> Iterator[None]:
         lock.release()
 
 
-def guard(action: Callable[[], None]) -> int:
+def guard(action: Callable[[], int | None]) -> int:
     """Runs something; returns its exit status, having told a user's error in one sentence."""
     try:
-        action()
+        return action() or 0
     except UserError as error:
         return _fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -63,7 +63,6 @@ def guard(action: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted: run it again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
 NO_MEMORY = (

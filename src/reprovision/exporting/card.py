@@ -3,12 +3,11 @@
 After Mitchell and others, "Model Cards for Model Reporting", arXiv:1810.03993.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reprovision.core.params import Params, flatten
+from reprovision.core.params import Params, as_text, flatten
 from reprovision.evaluation.metrics import ClassMetrics, Metrics
 from reprovision.exporting.onnx import Parity
 from reprovision.models import count_weights
@@ -147,12 +146,15 @@ def _origins(facts: Facts) -> list[str]:
     counts = {name: sum(split.counts) for name, split in data.splits.items()}
     # where a run is recorded makes no other model
     params = {k: v for k, v in flatten(facts.params).items() if not k.startswith("track.")}
+    lines = [f"{key}: {as_text(value)}" for key, value in params.items()]
     return [
         f"Data: `{facts.params.data.source}`; {counts['train']:,} training, {counts['val']:,} "
         f"validation and {counts['test']:,} test images. SHA-256 of the test set: "
         f"`{data.splits['test'].digest}`.",
         "Params:",
-        "\n".join(["```yaml", *(f"{key}: {_yaml(value)}" for key, value in params.items()), "```"]),
+        "\n".join(
+            ["```yaml", *(f"{key}: {as_text(value)}" for key, value in params.items()), "```"]
+        ),
     ]
 
 
@@ -168,7 +170,3 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _plain(name: str) -> str:
     """Names are data, not markup."""
     return re.sub(r"([\\`*_\[\]<|])", r"\\\1", " ".join(name.split()))
-
-
-def _yaml(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -6,15 +6,14 @@ milliseconds, where `dvc exp show` takes seconds.
 """
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of
+from reprovision.core.git import git
 from reprovision.core.params import leaves, parse_section
 from reprovision.data.summary import DatasetSummary
 from reprovision.leaderboard.runs import FinishedRun, TestSet
@@ -47,7 +46,7 @@ def finished_experiments() -> list[FinishedRun]:
 def _experiments() -> list[tuple[str, str]]:
     """Commit and name of each experiment, the newest first."""
     form = "--format=%(objectname) %(refname)"
-    listed = _git("for-each-ref", "--sort=-creatordate", form, "refs/exps").decode().splitlines()
+    listed = git("for-each-ref", "--sort=-creatordate", form, "refs/exps").decode().splitlines()
     pairs = (line.split(" ", 1) for line in listed)
     matches = ((commit, EXPERIMENT.fullmatch(ref)) for commit, ref in pairs)
     return [(commit, match[1]) for commit, match in matches if match]
@@ -62,7 +61,7 @@ def _git_files(revisions: list[str]) -> Iterator[dict[str, bytes]]:
     """The files of each revision that are there, all read by one call of Git."""
     wanted = [(revision, path) for revision in revisions for path in (LOCK, METRICS, DATASET)]
     asked = "".join(f"{revision}:./{path}\n" for revision, path in wanted)
-    output = _git("cat-file", "--batch", text=asked.encode())
+    output = git("cat-file", "--batch", stdin=asked.encode())
     files: dict[str, dict[str, bytes]] = {revision: {} for revision in revisions}
     for revision, path in wanted:
         # "DIGEST blob SIZE", the content, a line end; or "NAME missing"
@@ -108,11 +107,3 @@ def _code(stages: dict[str, Any]) -> str:
 
 def _made(stages: dict[str, Any]) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in STAGES for out in stages[stage]["outs"]}
-
-
-def _git(*arguments: str, text: bytes = b"") -> bytes:
-    done = subprocess.run(["git", *arguments], input=text, capture_output=True, check=False)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip()
-        raise UserError(f"Git can't list the experiments ({reason}): run this in the repository")
-    return done.stdout

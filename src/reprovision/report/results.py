@@ -1,10 +1,10 @@
 """What a revision holds: params, dataset, predictions and, where it could be had, the history."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 from reprovision.core.errors import UserError
+from reprovision.core.files import md5_of
 from reprovision.core.params import load_yaml, parse_section
 from reprovision.data.summary import DatasetSummary
 from reprovision.evaluation.metrics import Predictions, read_predictions
@@ -75,7 +75,7 @@ def _doubts(revision: Revision, params: dict[str, Any]) -> list[str]:
     outs = {out["path"]: out.get("md5") for stage in stages for out in stage.get("outs", [])}
     predictions = (revision.folder / "results/predictions.csv").read_bytes()
     made = outs.get("results/predictions.csv")
-    if made != hashlib.md5(predictions, usedforsecurity=False).hexdigest():
+    if made != md5_of(predictions):
         doubts.append(
             f"results/predictions.csv of {revision.name} is not the file that its dvc.lock "
             "describes: commit both together."

@@ -5,7 +5,6 @@ DVC's cache, and may be missing there.
 """
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import yaml
 from dvc.config import Config
 
 from reprovision.core.errors import UserError
+from reprovision.core.git import git_or_none, git_said
 
 WORKSPACE = "workspace"
 
@@ -51,16 +51,16 @@ def open_revision(name: str, folder: Path) -> Revision:
     """
     if name == WORKSPACE:
         return Revision(name, WORKSPACE, Path(), _read_lock(Path()))
-    commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    commit = git_or_none("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if commit:
-        subject = _text("log", "-1", "--format=%h %s", commit.decode().strip())
+        subject = git_said("log", "-1", "--format=%h %s", commit.decode().strip())
         title = subject if subject.startswith(name) else f"{name} ({subject})"
         found = commit.decode().strip()
     else:
         found = _experiment(name)
         title = f"{name} (experiment {found[:7]})"
     for path in FILES:
-        content = _git("show", f"{found}:./{path}")
+        content = git_or_none("show", f"{found}:./{path}")
         if content is not None:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
@@ -83,7 +83,7 @@ def _experiment(name: str) -> str:
     """The commit of a DVC experiment: DVC keeps it as refs/exps/xx/yyy.../NAME, where xxyyy... is
     the commit that the experiment started from.
     """
-    refs = _text("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/*/*/{name}")
+    refs = git_said("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/*/*/{name}")
     commits = {
         "".join(ref.split("/")[2:4]): commit for commit, ref in map(str.split, refs.splitlines())
     }
@@ -92,7 +92,7 @@ def _experiment(name: str) -> str:
             f"{name} is neither a Git revision nor a DVC experiment here: "
             "see `git branch --all` and `dvc exp list --all-commits`"
         )
-    head = _text("rev-parse", "HEAD")
+    head = git_said("rev-parse", "HEAD")
     if head not in commits and len(commits) > 1:
         raise UserError(
             f"{len(commits)} experiments are called {name}: name one by its commit, "
@@ -112,13 +112,3 @@ def _add_history(lock: dict[str, Any], folder: Path) -> None:
     cached = cache / digest[:2] / digest[2:]
     if cached.exists():
         shutil.copyfile(cached, folder / HISTORY)
-
-
-def _git(*arguments: str) -> bytes | None:
-    """What a Git command says; None where it fails."""
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
-    return done.stdout if done.returncode == 0 else None
-
-
-def _text(*arguments: str) -> str:
-    return (_git(*arguments) or b"").decode().strip()

@@ -1,6 +1,5 @@
 """Archives: described by name and MD5, kept in torchvision's layout, downloaded when missing."""
 
-import hashlib
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from reprovision.core.errors import UserError
+from reprovision.core.files import md5_of_file
 from reprovision.core.params import Section
 
 
@@ -61,10 +61,7 @@ def _wanting(archives: Sequence[Archive], folder: Path) -> list[Archive]:
 
 def has_md5(path: Path, md5: str) -> bool:
     """Whether a file is there and whole."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest() == md5
+    return path.is_file() and md5_of_file(path) == md5
 
 
 def _download(archive: Archive, folder: Path, mirrors: list[str]) -> bool:

@@ -1,13 +1,13 @@
 """What people read of a run and its model in MLflow: a few lines of Markdown, and tags."""
 
 import os
-import subprocess
 from typing import Any
 
 import yaml
 
 from reprovision.core.errors import UserError
-from reprovision.core.params import Params, flatten, parse_section
+from reprovision.core.git import git_said
+from reprovision.core.params import Params, as_text, flatten, parse_section
 
 
 def describe(params: Params, test: dict[str, float]) -> str:
@@ -31,7 +31,7 @@ def version_tags(test: dict[str, float], test_set: str) -> dict[str, str]:
         test: what results/test.json says.
         test_set: digest of the test images.
     """
-    commit = _git("rev-parse", "--short", "HEAD")
+    commit = git_said("rev-parse", "--short", "HEAD")
     return {
         "test_accuracy": f"{test['accuracy']:.4f}",
         "test_accuracy_interval": f"{test['accuracy_low']:.4f} to {test['accuracy_high']:.4f}",
@@ -47,7 +47,7 @@ def _differences(params: Params) -> str:
     if committed is None:
         return ""
     differing = [
-        f"`{key}` {_plain(value)} (committed: {_plain(committed.get(key))})"
+        f"`{key}` {as_text(value)} (committed: {as_text(committed.get(key))})"
         for key, value in flatten(params).items()
         if committed.get(key) != value
     ]
@@ -55,7 +55,7 @@ def _differences(params: Params) -> str:
 
 
 def _committed_params() -> dict[str, Any] | None:
-    text = _git("show", "HEAD:./params.yaml")
+    text = git_said("show", "HEAD:./params.yaml")
     try:
         return flatten(parse_section(Params, yaml.safe_load(text), "the committed params.yaml"))
     except (UserError, yaml.YAMLError):
@@ -66,14 +66,5 @@ def _restore() -> str:
     name = os.environ.get("DVC_EXP_NAME")
     if name:
         return f"Restore it with `dvc exp apply {name}`."
-    commit = _git("rev-parse", "--short", "HEAD")
+    commit = git_said("rev-parse", "--short", "HEAD")
     return f"Made from commit `{commit}`." if commit else ""
-
-
-def _plain(value: Any) -> str:
-    return "null" if value is None else str(value)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()

@@ -1,12 +1,12 @@
 """Where a run comes from: the commit, the DVC experiment, a name for people."""
 
 import os
-import subprocess
 from pathlib import Path
 
 from mlflow.tracking.context.default_context import DefaultRunContext
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
+from reprovision.core.git import git_said
 from reprovision.core.params import Params
 
 MADE_BY_A_RUN = (":!params.yaml", ":!dvc.lock", ":!results")
@@ -19,13 +19,13 @@ def of_code() -> dict[str, str]:
     """
     if not of_commit():
         return {}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *MADE_BY_A_RUN)
+    changed = git_said("status", "--porcelain", "--untracked-files=no", "--", ".", *MADE_BY_A_RUN)
     return {**of_commit(), "git.dirty": str(bool(changed)).lower()}
 
 
 def of_commit() -> dict[str, str]:
     """The commit alone; empty outside Git."""
-    commit = _git("rev-parse", "HEAD")
+    commit = git_said("rev-parse", "HEAD")
     return {"mlflow.source.git.commit": commit} if commit else {}
 
 
@@ -44,10 +44,5 @@ def of_user() -> dict[str, str]:
 def run_name(params: Params) -> str:
     """The DVC experiment's name; outside experiments source, model and commit."""
     source = Path(params.data.source).stem
-    commit = _git("rev-parse", "--short", "HEAD") or "no commit"
+    commit = git_said("rev-parse", "--short", "HEAD") or "no commit"
     return os.environ.get("DVC_EXP_NAME") or f"{source} {params.model.name} {commit}"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()

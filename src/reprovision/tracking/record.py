@@ -9,13 +9,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from reprovision.core.files import digest_of_file
-from reprovision.core.params import Params, flatten
+from reprovision.core.params import Params, as_text, flatten
 from reprovision.data.dataset import DatasetInfo, load_info
 from reprovision.tracking import provenance
 from reprovision.tracking.descriptions import describe, version_tags
@@ -123,7 +122,7 @@ def _create(store: Store, params: Params, key: str) -> Run:
     tags = {**provenance.of_code(), **provenance.of_experiment(), **provenance.of_user()}
     tags[CODE_TAG] = code_digest()
     run = store.create(key, provenance.run_name(params), tags)
-    shown = [Param(name, _text(value)) for name, value in flatten(params).items()]
+    shown = [Param(name, as_text(value)) for name, value in flatten(params).items()]
     # an mlp has no convolutions: their params would only be noise
     if params.model.name == "mlp":
         shown = [param for param in shown if not param.key.startswith("model.conv.")]
@@ -194,8 +193,3 @@ def _log_summary(
         _log_tags(client, run, {f"environment.{k}": v for k, v in environment.items()})
     changed = [metric for metric in metrics if known.get(metric.key) != metric.value]
     client.log_batch(run.info.run_id, metrics=changed)
-
-
-def _text(value: Any) -> str:
-    """A param's value as params.yaml has it."""
-    return value if isinstance(value, str) else json.dumps(value)
