@@ -152,9 +152,7 @@ def _origins(facts: Facts) -> list[str]:
         f"validation and {counts['test']:,} test images. SHA-256 of the test set: "
         f"`{data.splits['test'].digest}`.",
         "Params:",
-        "\n".join(
-            ["```yaml", *(f"{key}: {as_text(value)}" for key, value in params.items()), "```"]
-        ),
+        "\n".join(["```yaml", *lines, "```"]),
     ]
 
 
