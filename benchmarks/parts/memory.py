@@ -14,14 +14,19 @@ TITLE = "Memory of the train stage on MNIST"
 LIMIT_MIB = 900
 
 SECONDS = 10
-"""Of training: after 5 the stage begins to write to MLflow, which takes memory, too."""
+"""Of training: after 5 the stage starts the process that writes to MLflow."""
+
+RECORDER = "the process beside it that writes to MLflow"
 
 
 def take(toy: bool) -> list[Sample]:
     """The stage as DVC runs it, for some epochs of each recipe, in a copy of the repository."""
     recipes = load_recipes()
     chosen = ["mlp-128"] if toy else list(recipes)
-    return [_measure(name, recipes[name], 1 if toy else _epochs(recipes[name])) for name in chosen]
+    trained = [
+        _measure(name, recipes[name], 1 if toy else _epochs(recipes[name])) for name in chosen
+    ]
+    return [*trained, measure(RECORDER, "ours", 0, "memory.recorder")]
 
 
 def rows(samples: list[Sample]) -> list[Row]:
@@ -29,6 +34,9 @@ def rows(samples: list[Sample]) -> list[Row]:
     found = []
     for recipe in cases(samples):
         peak = series(samples, recipe, "ours", "peak_mib")
+        if recipe == RECORDER:
+            found.append(Row(recipe, spread(peak, "MiB", 0), "", f"{max(peak):,.0f} MiB"))
+            continue
         found.append(
             Row(
                 recipe,
@@ -37,7 +45,7 @@ def rows(samples: list[Sample]) -> list[Row]:
                 f"{max(peak):,.0f} MiB",
                 f"at most {LIMIT_MIB} MiB",
                 max(peak) <= LIMIT_MIB,
-                "importing torch (this build brings CUDA) takes 530 MiB and MLflow's client 125 "
+                "importing torch (this build brings CUDA) takes 530 MiB and its optimisers 150 "
                 "MiB more, before anything is computed",
             )
         )

@@ -5,6 +5,15 @@ import subprocess
 import sys
 
 
+def recorder() -> dict[str, float]:
+    """Peak resident memory of a process that has imported what writes to MLflow."""
+    # `stage` below must stay small
+    import reprovision.tracking.record  # noqa: F401
+    from benchmarks.workers.machine import memory_mib
+
+    return {"peak_mib": memory_mib("VmHWM")}
+
+
 def stage(arguments: list[str]) -> dict[str, float]:
     """Peak resident memory of `python -m ARGUMENTS`, run where this process runs.
 
