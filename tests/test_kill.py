@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeProject
-from project import Project
+from project import ROOT, Project
 
 STAGES = ("prepare", "train", "evaluate", "export", "track")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
@@ -129,6 +129,24 @@ def test_a_queue_worker_can_be_killed_at_any_moment(
     reproduced.repro()
     _assert_whole(reproduced, _undisturbed(make_project))
     assert not _duplicate_points(reproduced)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_killed_experiment_in_the_workspace_is_put_right_as_the_readme_says(
+    reproduced: Project, number: signal.Signals
+) -> None:
+    before = reproduced.outputs()
+    running = reproduced.start("dvc", "exp", "run", "-S", "train.epochs=400")
+    _wait_for(running, "epoch   5/400")
+    _kill_group(running, number)
+    command = "git checkout --force main"
+    assert f"`{command}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    reproduced.run(*command.split())
+    assert reproduced.git("branch", "--show-current") == "main"
+    assert reproduced.params()["train"]["epochs"] == 2
+    reproduced.repro()
+    assert reproduced.outputs() == before
 
 
 @pytest.mark.slow

@@ -137,6 +137,9 @@ def test_metrics_plots_and_the_model_are_declared() -> None:
     pictures = {out for out in outs if out.endswith(".png")}
     assert pictures <= {plot for plot in tree["plots"] if isinstance(plot, str)}
     assert tree["artifacts"]["classifier"]["type"] == "model"
+    # DVC draws y as rows, and its normalised template divides by them: rows are what images are
+    confusion = next(plot["confusion"] for plot in tree["plots"] if "confusion" in plot)
+    assert (confusion["y"], confusion["x"]) == ({"results/predictions.csv": "actual"}, "predicted")
 
 
 def imports_of(project: Project, stage: str) -> set[str]:
