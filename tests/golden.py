@@ -34,9 +34,6 @@ changed the losses by 4e-7 at most, a learning rate that is one percent higher b
 another seed by 2e-3 at least.
 """
 
-COARSE_TOLERANCE = 0.15
-"""The same for Muon, which computes its steps in bfloat16: those changes made up to 8e-2 there."""
-
 SAME: dict[str, Any] = {
     "data.source": "data/digits.yaml",
     "data.image_size": 28,
@@ -70,11 +67,6 @@ def losses(recipe: dict[str, Any]) -> list[float]:
         state = loop.start(params, info)
         loop.train(state, load_split(folder, "train"), load_split(folder, "val"), params)
     return [loss for e in state.history for loss in (e.train_loss, e.val_loss) if loss is not None]
-
-
-def tolerance(recipe: dict[str, Any]) -> float:
-    """Largest relative difference to expect of a recipe's losses."""
-    return COARSE_TOLERANCE if recipe["train.optimizer"] == "muon" else TOLERANCE
 
 
 def all_losses() -> dict[str, list[float]]:

@@ -20,6 +20,7 @@ from reprovision.models.inference import score
 from reprovision.training import loop
 from reprovision.training.history import Epoch, read_history, write_history
 from reprovision.training.loop import TrainingState, Watcher
+from reprovision.training.muon import NEWTON_SCHULZ_STEPS, Muon
 from reprovision.training.optimizers import build_loss, build_optimizers, schedule
 from reprovision.training.progress import Progress
 from reprovision.training.resuming import ResumeFolder
@@ -248,6 +249,34 @@ def test_muon_takes_the_inner_matrices_and_adamw_the_rest(prepared: Path) -> Non
     assert sorted(weight.data_ptr() for weight in taken) == sorted(
         weight.data_ptr() for weight in model.parameters()
     )
+
+
+@pytest.mark.parametrize("shape", [(48, 20), (20, 48)])
+def test_muon_moves_matrices_as_torchs_does(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    optimizers = (
+        Muon([ours], 0.1, 0.8, torch.bfloat16),
+        torch.optim.Muon([theirs], 0.1, weight_decay=0, momentum=0.8, ns_steps=NEWTON_SCHULZ_STEPS),
+    )
+    for _ in range(5):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_muon_moves_a_kernel_as_the_matrix_of_its_output_channels() -> None:
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(8, 3, 5, 5).to(memory_format=torch.channels_last))
+    kernel.grad = torch.randn(8, 3, 5, 5).to(memory_format=torch.channels_last)
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    matrix.grad = kernel.grad.flatten(1).clone()
+    for weight in (kernel, matrix):
+        Muon([weight], 0.1, 0.8, torch.float32).step()
+    assert torch.allclose(kernel.flatten(1), matrix, atol=1e-6)
 
 
 def factors(epochs: int = 4, steps: int = 10, **changes: Any) -> list[float]:

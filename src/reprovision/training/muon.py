@@ -1,11 +1,13 @@
-"""Muon for convolution kernels as well as matrices.
+"""Muon, for convolution kernels as well as matrices, in any number format.
 
 Muon takes the momentum of a weight matrix and moves along the nearest orthogonal matrix, so that
 all directions are learned at the same pace (Jordan and others, 2024,
-https://kellerjordan.github.io/posts/muon/).
+https://kellerjordan.github.io/posts/muon/). torch.optim.Muon does the same, but for matrices and in
+bfloat16 only, whose rounding is another on each kind of processor.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +15,56 @@ from torch import Tensor, nn
 NEWTON_SCHULZ_STEPS = 3
 """Of the approximation; torch's default of 5 took longer and learned no better."""
 
+A, B, C = 3.4445, -4.7750, 2.0315
+"""Coefficients of a step, from the article."""
 
-class Muon(torch.optim.Muon):
-    """torch's Muon, to which a kernel (out, in, h, w) is a matrix of one row an output channel."""
 
-    def __init__(self, weights: Sequence[nn.Parameter], lr: float, momentum: float) -> None:
-        self.weights = list(weights)
-        matrices = [nn.Parameter(_as_matrix(weight.detach())) for weight in weights]
-        for matrix, weight in zip(matrices, weights, strict=True):
-            assert matrix.data_ptr() == weight.data_ptr(), "a matrix shares its weight's memory"
-        super().__init__(
-            matrices, lr, weight_decay=0, momentum=momentum, ns_steps=NEWTON_SCHULZ_STEPS
-        )
+class Muon(torch.optim.Optimizer):
+    """A kernel (out, in, h, w) is a matrix of one row an output channel.
 
+    Args:
+        weights: of two or four dimensions.
+        lr: learning rate.
+        momentum: Nesterov's.
+        dtype: what the orthogonal matrix is computed in.
+    """
+
+    def __init__(
+        self, weights: Iterable[nn.Parameter], lr: float, momentum: float, dtype: torch.dtype
+    ) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": momentum})
+        self.dtype = dtype
+
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Moves the weights by their gradients."""
-        for matrix, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
-            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
-        super().step(closure)
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, weight.grad, group["lr"], group["momentum"])
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the weights' gradients."""
-        for weight in self.weights:
-            weight.grad = None
+    def _move(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        average = state["momentum"].lerp_(gradient, 1 - momentum)
+        # kernels are kept channels-last: in that order they are a matrix without being copied
+        update = gradient.lerp(average, momentum).movedim(1, -1)
+        matrix = orthogonalize(update.flatten(1), self.dtype)
+        rows, columns = matrix.shape
+        rate = lr * math.sqrt(max(1, rows / columns))
+        weight.add_(matrix.view(update.shape).movedim(-1, 1), alpha=-rate)
 
 
-def _as_matrix(weight: Tensor) -> Tensor:
-    # kernels are kept channels-last: in that order they are a matrix without being copied
-    return weight if weight.ndim == 2 else weight.permute(0, 2, 3, 1).flatten(1)
+def orthogonalize(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """Approximates the orthogonal matrix nearest to a matrix (rows, columns), by Newton and Schulz.
+
+    The singular values of the result lie around 1, between about 0.5 and 1.5 after enough steps.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    found = (matrix.T if tall else matrix).to(dtype, copy=True)
+    found.div_(found.norm().clamp(min=1e-7))
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = found @ found.T
+        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=B, alpha=C), found, beta=A)
+    return found.T if tall else found

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reprovision.core.params import TrainParams
+from reprovision.training.hardware import choose_precision
 from reprovision.training.muon import Muon
 
 
@@ -33,7 +34,8 @@ def build_optimizers(params: TrainParams, model: nn.Module) -> list[torch.optim.
             *inner, _last = [weight for weight in weights if weight.ndim > 1]
             rest = [weight for weight in weights if not any(weight is other for other in inner)]
             adamw = torch.optim.AdamW(rest, lr, params.betas, weight_decay=decay, fused=True)
-            muon = [Muon(inner, params.muon_lr, params.momentum)] if inner else []
+            precision = choose_precision(params, weights[0].device)
+            muon = [Muon(inner, params.muon_lr, params.momentum, precision)] if inner else []
             return [*muon, adamw]
 
 
