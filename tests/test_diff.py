@@ -153,6 +153,15 @@ def test_equal_predictions_are_no_difference(repository: Repository) -> None:
     assert "No difference: both predict the same class" in repository.diff("HEAD", "HEAD")
 
 
+def test_a_dvc_lock_with_a_merge_conflict_is_told(repository: Repository) -> None:
+    repository.result(range(7))
+    lock = repository.root / "dvc.lock"
+    lock.write_text(f"<<<<<<< ours\n{lock.read_text()}\n=======\n>>>>>>> theirs\n")
+    assert "dvc.lock is not readable YAML" in repository.refusal("HEAD", "workspace")
+    lock.write_text("")
+    assert "dvc.lock holds no stages" in repository.refusal("HEAD", "workspace")
+
+
 def test_without_arguments_main_is_compared_with_the_workspace(repository: Repository) -> None:
     repository.result(range(12), message="Twelve mistakes")
     repository.git("switch", "--quiet", "--create", "other")

@@ -69,6 +69,14 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     assert load_origins(out, "val")[0] == "val/cat/0.png"
 
 
+def test_parts_of_other_names_are_not_silently_left_out(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        for name in ("cat", "dog"):
+            picture(tmp_path / "own" / split / name / "1.png", RED)
+    with pytest.raises(UserError, match=r"holds valid beside train: name the parts train, val"):
+        open_source(tmp_path / "own", tmp_path)
+
+
 def test_the_same_folder_elsewhere_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     first = prepared(folder, tmp_path / "first")
     (tmp_path / "elsewhere").mkdir()

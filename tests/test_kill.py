@@ -152,10 +152,12 @@ def test_a_killed_experiment_in_the_workspace_is_put_right_as_the_readme_says(
 @pytest.mark.slow
 def test_a_killed_run_goes_on_in_the_same_mlflow_run(make_project: MakeProject) -> None:
     # long enough to be followed live
-    project = make_project(**{"train.epochs": 400, "model.hidden": [512]})
+    project = make_project(**{"train.epochs": 400, "train.batch_size": 5})
     running = project.start("dvc", "repro")
-    _wait_for(running, "epoch 300/400")
-    assert len(project.runs()) == 1, "the run is there while it trains"
+    _wait_for(running, "epoch   1/400")
+    _wait_until((project.root / "mlflow.db").exists)
+    _wait_until(lambda: bool(project.runs()))
+    assert running.poll() is None, "the run is there while it trains"
     _kill_group(running, signal.SIGKILL)
     assert "going on after epoch" in project.repro().stdout
     (run,) = project.runs()

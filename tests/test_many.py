@@ -10,6 +10,7 @@ EXPERIMENTS, WORKERS = 20, 4
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_queued_experiments_on_a_cold_store_are_all_there_once(make_project: MakeProject) -> None:
     project = make_project()
     rates = [round(0.001 * (number + 1), 3) for number in range(EXPERIMENTS)]

@@ -59,7 +59,7 @@ def test_every_key_in_the_repository_says_why_it_has_its_value() -> None:
         ("train.threads", 0, "0, but must be a whole number of at least 1 or 'auto'"),
         ("train.betas[1]", [0.9, 2], "2, but must be a number of at least 0 and below 1"),
         ("train.betas", [0.9] * 3, "[0.9, 0.9, 0.9], but must be a list of 2 values, each a"),
-        ("track.model_name", "a/b", "'a/b', but must be text that matches ^[^/:]+$"),
+        ("track.model_name", "a/b", "'a/b', but must be text that matches ^[^/:']+$"),
         ("seed", -1, "-1, but must be a whole number of at least 0 and below 4294967296"),
         ("train", 3, "3, but must be `key: value` lines"),
     ],

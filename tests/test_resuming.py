@@ -120,8 +120,11 @@ def _leave_a_state(root: Path, key: str = "key", **hardware: str) -> Params:
 def test_a_state_from_other_hardware_is_left_alone(tmp_path: Path) -> None:
     params = _leave_a_state(tmp_path, threads="1")
     fresh = loop.start(params, _info())
-    assert not ResumeFolder(tmp_path, "key", {"threads": "2"}).restore(fresh)
+    other = ResumeFolder(tmp_path, "key", {"threads": "2"})
+    assert not other.restore(fresh)
+    other.epoch_done(fresh)
     assert ResumeFolder(tmp_path, "key", {"threads": "1"}).restore(fresh)
+    assert len(fresh.history) == 1
 
 
 def test_a_damaged_state_is_left_alone(tmp_path: Path) -> None:

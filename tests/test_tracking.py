@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,26 @@ def test_what_was_told_live_is_completed_and_not_doubled(inside: Project) -> Non
         assert done.info.status == "FINISHED"
         assert [step for step, _ in inside.metric(done, "train_loss")] == [1, 2]
         assert len(inside.metric(done, "test_accuracy")) == 1
+
+
+def test_epochs_of_another_training_are_not_gone_on_with(inside: Project) -> None:
+    params, history = load_params(), read_history("results/history.csv")
+    # e.g. of another processor, which trains to slightly other weights
+    write_epochs(params, "key", [replace(history[0], train_loss=9.0)])
+    write_epochs(params, "key", history)
+    assert len(inside.runs()) == 2
+    newest = inside.runs()[0]
+    assert [v for _, v in inside.metric(newest, "train_loss")] == [e.train_loss for e in history]
+
+
+def test_params_that_an_interrupted_run_lacks_are_added(inside: Project) -> None:
+    params = load_params()
+    with open_store(params.track.experiment) as store:
+        store.create("key", "interrupted", {})
+    write_record(params, "key", RESULTS)
+    (run,) = inside.runs()
+    assert run.data.params["train.lr"] == "0.02"
+    assert run.info.status == "FINISHED"
 
 
 def test_another_checkpoint_of_the_same_key_is_another_run(inside: Project) -> None:

@@ -251,6 +251,14 @@ def test_muon_takes_the_inner_matrices_and_adamw_the_rest(prepared: Path) -> Non
     )
 
 
+def test_a_batch_of_one_image_that_can_not_be_normalised_is_told(prepared: Path) -> None:
+    changes = {"train.batch_size": 1, "model.conv.channels": [4, 4, 4], "model.conv.pool": 2}
+    params = tiny_params(**changes, **{"model.conv.padding": "same", "model.conv.batch_norm": True})
+    state = loop.start(params, load_info(prepared))
+    with pytest.raises(UserError, match=r"batch of one image.*use another train\.batch_size"):
+        loop.train(state, load_split(prepared, "train"), load_split(prepared, "val"), params)
+
+
 @pytest.mark.parametrize("shape", [(48, 20), (20, 48)])
 def test_muon_moves_matrices_as_torchs_does(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)

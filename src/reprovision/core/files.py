@@ -69,6 +69,18 @@ def _forget_killed(path: Path) -> None:
                 partial.unlink()
 
 
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """Paths by the time of their last change; what another process has deleted comes last."""
+
+    def changed(path: Path) -> float:
+        try:
+            return path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    return sorted(paths, key=changed, reverse=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text with Unix line ends, whole or not at all."""
     write_bytes(path, text.encode())

@@ -37,8 +37,9 @@ class Batches:
         self.split = split
         self.batch_size = batch_size
         self.device = device
-        self.access = RandomAccess(split.images)
-        if device.type != "cpu":
+        if device.type == "cpu":
+            self.access = RandomAccess(split.images)
+        else:
             self.images = torch.from_numpy(split.images).to(device)
             self.labels = torch.from_numpy(split.labels).to(device)
 

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reprovision.core.files import digest_of
 from reprovision.core.git import git
-from reprovision.core.params import leaves, parse_section
+from reprovision.core.params import leaves, parse_lock, parse_section, parse_yaml
 from reprovision.data.summary import DatasetSummary
 from reprovision.leaderboard.runs import FinishedRun, TestSet
 
@@ -24,9 +22,6 @@ EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)")
 
 STAGES = ("prepare", "train", "evaluate")
 """The stages that a test metric comes from; their entries in dvc.lock hold the params used."""
-
-# libyaml reads a dvc.lock ten times faster than plain Python does
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def finished_experiments() -> list[FinishedRun]:
@@ -76,9 +71,9 @@ def _read(name: str, files: dict[str, bytes]) -> FinishedRun | None:
     """A run from its files; None where it isn't finished, or was made before they all existed."""
     if len(files) < 3:
         return None
-    lock, metrics, described = (yaml.load(files[f], Loader) for f in (LOCK, METRICS, DATASET))
+    stages = parse_lock(files[LOCK], f"{LOCK} of {name}")
+    metrics, described = (parse_yaml(files[f], f"{f} of {name}") for f in (METRICS, DATASET))
     dataset = parse_section(DatasetSummary, described, f"{DATASET} of {name}")
-    stages: dict[str, Any] = lock.get("stages", {})
     if not stages.keys() >= set(STAGES) or not _fits_together(stages):
         return None
     used = (stages[stage]["params"]["params.yaml"] for stage in STAGES)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.config import Config
 
 from reprovision.core.errors import UserError
 from reprovision.core.git import git_or_none, git_said
+from reprovision.core.params import parse_lock
 
 WORKSPACE = "workspace"
 
@@ -71,12 +71,7 @@ def open_revision(name: str, folder: Path) -> Revision:
 
 def _read_lock(folder: Path) -> dict[str, Any]:
     path = folder / "dvc.lock"
-    if not path.exists():
-        return {}
-    # the C parser, where PyYAML has it, is five times as fast
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    stages: dict[str, Any] = yaml.load(path.read_bytes(), loader).get("stages", {})
-    return stages
+    return parse_lock(path.read_bytes(), str(path)) if path.exists() else {}
 
 
 def _experiment(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +74,7 @@ def _download(archive: Archive, folder: Path, mirrors: list[str]) -> bool:
     for mirror in mirrors:
         try:
             download_url(mirror + archive.file, str(folder), archive.file, archive.md5)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, HTTPException) as error:
             print(f"{mirror}{archive.file}: {error}")
         else:
             return True

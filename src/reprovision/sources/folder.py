@@ -25,6 +25,12 @@ def open_folder(path: Path) -> Source:
     """
     split = (path / "train").is_dir()
     parts = {name: path / name for name in ("train", "val", "test")} if split else {"train": path}
+    others = [name for name in _subfolders(path) if split and name not in parts]
+    if others:
+        raise UserError(
+            f"{path} holds {', '.join(others)} beside train: name the parts train, val and test, "
+            "and move everything else elsewhere"
+        )
     classes = tuple(_subfolders(parts["train"]))
     if len(classes) < 2:
         raise UserError(

@@ -26,7 +26,7 @@ def main(key: str) -> None:
         history += [Epoch(**epoch) for epoch in json.loads(line)]
         try:
             write_epochs(params, key, history)
-        except UserError as error:
+        except (UserError, OSError) as error:
             sys.exit(f"warning: {error}")
 
 

@@ -34,7 +34,7 @@ def log_model(client: MlflowClient, run: Run, exported: Path, prepared: Path) ->
     known = client.search_logged_models(
         [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
     )
-    return str(known[0].model_id) if known else _log(run, exported, prepared)
+    return str(known[0].model_id) if known else _log(client, run, exported, prepared)
 
 
 def register_model(
@@ -73,7 +73,7 @@ def _new_version(client: MlflowClient, model_id: str, name: str) -> ModelVersion
         return mlflow.register_model(f"models:/{model_id}", name)
 
 
-def _log(run: Run, exported: Path, prepared: Path) -> str:
+def _log(client: MlflowClient, run: Run, exported: Path, prepared: Path) -> str:
     """Logs the model; returns its id."""
     info = load_info(prepared)
     classes = len(info.classes)
@@ -93,4 +93,6 @@ def _log(run: Run, exported: Path, prepared: Path) -> str:
             onnx_execution_providers=["CPUExecutionProvider"],
             save_as_external_data=False,
         )
+    # leaving the block has finished the run, which lacks its metrics still
+    client.update_run(run.info.run_id, "RUNNING")
     return str(logged.model_id)

@@ -11,7 +11,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from reprovision.core.files import workspace, write_json
+from reprovision.core.files import newest_first, workspace, write_json
 
 KEPT = 200
 PACKAGES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime", "mlflow", "dvc")
@@ -22,7 +22,7 @@ def write_note(key: str, seconds: float, hardware: dict[str, str]) -> None:
     folder = _folder()
     environment = describe_environment() | hardware
     write_json(folder / f"{key}.json", {"train_seconds": seconds, "environment": environment})
-    for old in sorted(folder.glob("*.json"), key=os.path.getmtime, reverse=True)[KEPT:]:
+    for old in newest_first(folder.glob("*.json"))[KEPT:]:
         old.unlink(missing_ok=True)
 
 

@@ -81,7 +81,7 @@ def write_epochs(params: Params, key: str, history: list[Epoch]) -> None:
         UserError: MLflow can't be reached.
     """
     with open_store(params.track.experiment) as store:
-        _log_epochs(store.client, store.find(key) or _create(store, params, key), history)
+        _log_epochs(store.client, _find_or_create(store, params, key, history), history)
 
 
 def write_record(params: Params, key: str, results: Results) -> Record:
@@ -95,7 +95,8 @@ def write_record(params: Params, key: str, results: Results) -> Record:
     test = json.loads((results.results / "test.json").read_text(encoding="utf-8"))
     with open_store(params.track.experiment) as store:
         client = store.client
-        run = store.find(key, checkpoint) or _create(store, params, key)
+        history = read_history(results.history)
+        run = _find_or_create(store, params, key, history, checkpoint)
         test_set = info.splits["test"].digest
         origin = {CHECKPOINT_TAG: checkpoint, TEST_SET_TAG: test_set, **provenance.of_experiment()}
         _log_tags(client, run, origin)
@@ -103,7 +104,7 @@ def write_record(params: Params, key: str, results: Results) -> Record:
         model_id = log_model(client, run, results.exported, results.prepared)
         # before the epochs: the comparison page plots the metric that was written first
         _log_summary(client, run, key, test, dataset, model_id)
-        _log_epochs(client, run, read_history(results.history))
+        _log_epochs(client, run, history)
         description = describe(params, test)
         if DESCRIPTION_TAG not in run.data.tags:
             _log_tags(client, run, {DESCRIPTION_TAG: description})
@@ -118,16 +119,32 @@ def write_record(params: Params, key: str, results: Results) -> Record:
         return Record(run.info.run_id, run.info.run_name, version, page)
 
 
-def _create(store: Store, params: Params, key: str) -> Run:
-    tags = {**provenance.of_code(), **provenance.of_experiment(), **provenance.of_user()}
-    tags[CODE_TAG] = code_digest()
-    run = store.create(key, provenance.run_name(params), tags)
+def _find_or_create(
+    store: Store, params: Params, key: str, history: list[Epoch], checkpoint: str | None = None
+) -> Run:
+    run = store.find(key, checkpoint)
+    if run is None or not _is_of(store.client, run, history):
+        tags = {**provenance.of_code(), **provenance.of_experiment(), **provenance.of_user()}
+        tags[CODE_TAG] = code_digest()
+        run = store.create(key, provenance.run_name(params), tags)
+    if not run.data.params:
+        _log_params(store.client, run, params)
+    return run
+
+
+def _is_of(client: MlflowClient, run: Run, history: list[Epoch]) -> bool:
+    """Whether a run's epochs are those of a history: another machine may have begun it anew."""
+    losses = {epoch.epoch: epoch.train_loss for epoch in history}
+    written = client.get_metric_history(run.info.run_id, "train_loss")
+    return all(losses.get(metric.step) == metric.value for metric in written)
+
+
+def _log_params(client: MlflowClient, run: Run, params: Params) -> None:
     shown = [Param(name, as_text(value)) for name, value in flatten(params).items()]
     # an mlp has no convolutions: their params would only be noise
     if params.model.name == "mlp":
         shown = [param for param in shown if not param.key.startswith("model.conv.")]
-    store.client.log_batch(run.info.run_id, params=shown)
-    return run
+    client.log_batch(run.info.run_id, params=shown)
 
 
 def _log_tags(client: MlflowClient, run: Run, tags: dict[str, str]) -> None:

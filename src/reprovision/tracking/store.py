@@ -160,7 +160,7 @@ def reaching(uri: str) -> Iterator[None]:
         yield
     # files go to a server by requests alone; a database may need a driver that isn't there
     except (MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"MLflow at {uri} can't be used ({textwrap.shorten(reason, 250, placeholder=' ...')}): "
             f"{_remedy(reason, uri)}, then run `uv run dvc repro` or `uv run reprovision sync`; "

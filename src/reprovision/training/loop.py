@@ -6,7 +6,8 @@ Random state is derived from seed and epoch, and everything else that an epoch s
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -38,7 +39,9 @@ class Totals:
 
     def __init__(self, device: torch.device) -> None:
         self.images = 0
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        # MPS has no float64
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self.loss = torch.zeros((), dtype=exact, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -95,12 +98,14 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     """
     keep_freed_memory()
     set_threads(params.train)
-    torch.use_deterministic_algorithms(True)
+    device = choose_device(params.train)
+    # on MPS the gradient of max-pooling exists in no other way
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
     # nothing here reads memory that it has not written; filling it takes time in every step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
-    classifier.to(choose_device(params.train)).to(memory_format=torch.channels_last)
+    classifier.to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(classifier) if params.train.ema else None
     return TrainingState(classifier, build_optimizers(params.train, classifier), average)
 
@@ -132,7 +137,8 @@ def train(
     device = state.classifier.scale.device
     batches = Batches(train, params.train.batch_size, device)
     for epoch in range(len(state.history), params.train.epochs):
-        totals = _train_epoch(state, batches, params, epoch, watchers)
+        with _explaining_single_images():
+            totals = _train_epoch(state, batches, params, epoch, watchers)
         scores = score(state.shipped, val, VAL_BATCH) if len(val) else None
         state.history.append(
             Epoch(
@@ -159,6 +165,19 @@ def _check_finite(epoch: Epoch) -> None:
             f"training diverged: in epoch {epoch.epoch} the loss is no longer a finite number: "
             "use a lower train.lr, or a longer train.warmup"
         )
+
+
+@contextmanager
+def _explaining_single_images() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "batch normalisation can't train on a batch of one image, which also the last of an "
+            "epoch may be: use another train.batch_size, or model.conv.batch_norm=false"
+        ) from error
 
 
 def _train_epoch(

@@ -2,9 +2,9 @@
 
 The state lies in `.resume/KEY/` of the main workspace, outside Git and DVC. The key is a digest of
 everything that training depends on, so that no run goes on from another params', data's or code's
-state; and what it ran on is in the file, so that none goes on from what another processor or
-another torch has computed. It is replaced after each epoch, whole or not at all, and deleted when
-training ends.
+state; and the file is named after what it runs on, so that none goes on from what another kind of
+processor or another torch has computed. It is replaced after each epoch, whole or not at all, and
+deleted when training ends.
 """
 
 import json
@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from reprovision.core.files import write_bytes
+from reprovision.core.files import digest_of, newest_first, write_bytes
 from reprovision.models.checkpoint import digest_of_tensors
 from reprovision.training.history import Epoch
 from reprovision.training.loop import TrainingState, Watcher
@@ -39,9 +39,10 @@ class ResumeFolder(Watcher):
 
     def __init__(self, root: Path, key: str, hardware: Mapping[str, str]) -> None:
         self.root = root
-        self.surroundings = {"torch": torch.__version__, **hardware}
         self.folder = root / key
-        self.path = self.folder / "state.safetensors"
+        instructions = torch.backends.cpu.get_cpu_capability()
+        surroundings = repr([torch.__version__, instructions, *sorted(hardware.items())])
+        self.path = self.folder / f"{digest_of(surroundings.encode())[:16]}.safetensors"
 
     def epoch_done(self, state: TrainingState) -> None:
         """Replaces what was kept by the present state."""
@@ -51,13 +52,12 @@ class ResumeFolder(Watcher):
         history = json.dumps([asdict(epoch) for epoch in state.history])
         content = {
             "history": history,
-            "surroundings": self.surroundings,
             "digest": digest_of_tensors(tensors, history),
         }
         # another process that trained the same may just have ended and deleted the folder
         with suppress(FileNotFoundError):
             write_bytes(self.path, save(tensors, {"state": json.dumps(content)}))
-        for old in sorted(self.root.iterdir(), key=_age)[KEPT:]:
+        for old in newest_first(self.root.iterdir())[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
     def restore(self, state: TrainingState) -> bool:
@@ -67,8 +67,6 @@ class ResumeFolder(Watcher):
                 content = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if content["digest"] != digest_of_tensors(tensors, content["history"]):
-                return False
-            if content["surroundings"] != self.surroundings:
                 return False
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return False
@@ -120,11 +118,3 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
         for name, value in moments.items():
             if value.shape == weight.shape:
                 moments[name] = torch.empty_like(weight).copy_(value)
-
-
-def _age(path: Path) -> float:
-    try:
-        return -path.stat().st_mtime
-    except FileNotFoundError:
-        # another run deleted its state just now
-        return 0.0

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of_file
-from reprovision.core.git import git_text
+from reprovision.core.git import git, git_text
+from reprovision.core.params import parse_lock
 from reprovision.verifying.differences import describe
 from reprovision.verifying.originals import Originals, cache_of, files_of, has_md5
 from reprovision.verifying.rerun import run_again, temporary
@@ -46,8 +45,8 @@ def verify(keep: bool = False) -> bool:
     print(f"Running commit {commit[:7]} again, from nothing, in a temporary folder.", flush=True)
     with temporary(keep) as folder:
         again = run_again(root, commit, folder)
-        old = yaml.safe_load(git_text("show", "HEAD:./dvc.lock"))["stages"]
-        new = yaml.safe_load((again / "dvc.lock").read_text("utf-8"))["stages"]
+        old = parse_lock(git("show", "HEAD:./dvc.lock"), "dvc.lock of the commit")
+        new = parse_lock((again / "dvc.lock").read_bytes(), "the new dvc.lock")
         originals = Originals(root, cache_of(root), folder / "originals")
         verdicts = list(_compare(old, new, originals, again))
         _print_context(root, commit, old, new)

@@ -63,8 +63,9 @@ def _share_sources(root: Path, project: Path, environment: Mapping[str, str]) ->
         target = project / "data" / "downloads"
         # links to single files: what is missing is downloaded into the clone
         shutil.copytree(downloads.resolve(), target, copy_function=os.symlink, dirs_exist_ok=True)
-    tracked = git_text("-C", str(project), "ls-files", "*.dvc").splitlines()
-    if tracked:
+    # names that are not ASCII come as they are with -z only
+    tracked = git_text("-C", str(project), "ls-files", "-z", "*.dvc").rstrip("\0").split("\0")
+    if tracked != [""]:
         _dvc(project, environment, "remote", "add", "--local", "verify", str(cache_of(root)))
         _dvc(project, environment, "pull", "--quiet", "--remote", "verify", *tracked)
 
