@@ -165,7 +165,8 @@ class Project:
 
     def run_queue(self, workers: int, timeout: float = 300) -> None:
         """Runs all queued experiments and waits until the workers have finished them."""
-        self.run("dvc", "queue", "start", "-j", str(workers))
+        # its workers keep the pipes open: it ends when they do
+        self.run("dvc", "queue", "start", "-j", str(workers), timeout=timeout)
         deadline = time.monotonic() + timeout
         while self._queue_is_busy():
             assert time.monotonic() < deadline, self.run("dvc", "queue", "status").stdout
