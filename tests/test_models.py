@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from project import tiny_params
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -160,6 +162,36 @@ def test_images_too_small_for_the_network_are_told_in_one_sentence() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"smaller model\.conv\.kernel_size"):
         build(**{"conv.kernel_size": 9, "conv.padding": "valid"})
+
+
+@given(
+    side=st.integers(4, 40),
+    stages=st.lists(
+        st.tuples(st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(1, 3)),
+        min_size=1,
+        max_size=3,
+    ),
+    padding=st.sampled_from(["valid", "same"]),
+    depth=st.integers(1, 2),
+)
+def test_the_size_after_the_stages_is_what_they_give(
+    side: int, stages: list[tuple[int, int, int]], padding: str, depth: int
+) -> None:
+    kernels, strides, pools = map(list, zip(*stages, strict=True))
+    changes = {
+        "conv.channels": [2] * len(stages),
+        "conv.kernel_size": kernels,
+        "conv.stride": strides,
+        "conv.pool": pools,
+        "conv.padding": padding,
+        "conv.layers_per_stage": depth,
+    }
+    pixels = torch.zeros(1, 1, side, side + 3, dtype=torch.uint8)
+    try:
+        model = build((1, side, side + 3), **changes)
+    except UserError:
+        return
+    assert model.eval()(pixels).shape == (1, 10)
 
 
 # ---- gradients

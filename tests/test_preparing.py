@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 from project import ROOT, tiny_params
+from sklearn.datasets import load_digits
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import SPLITS, DatasetInfo, load_info, load_origins, load_split
@@ -198,6 +199,14 @@ def test_the_same_source_and_params_give_the_same_bytes(tmp_path: Path) -> None:
     assert len(files) == 11
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    source, bunch = open_source(ROOT / "data/digits.yaml", tmp_path), load_digits()
+    assert np.array_equal(source.train.labels, bunch.target)
+    assert source.classes == tuple(map(str, bunch.target_names))
+    images = np.concatenate(list(source.train.read(Shape(1, 8, 8))))
+    assert np.abs(images[:, 0] / 255 * 16 - bunch.images).max() < 0.05
 
 
 def test_memory_stays_bounded_whatever_the_number_of_images(tmp_path: Path) -> None:

@@ -150,9 +150,26 @@ def imports_of(project: Project, stage: str) -> set[str]:
 
 
 BUDGETS = {
-    "prepare": {"torch", "torchvision", "mlflow", "matplotlib", "onnx", "onnxruntime", "dvc"},
+    "prepare": {
+        "sklearn",
+        "torch",
+        "torchvision",
+        "mlflow",
+        "matplotlib",
+        "onnx",
+        "onnxruntime",
+        "dvc",
+    },
     "train": {"torchvision", "mlflow", "matplotlib", "onnxruntime", "sklearn", "scipy", "dvc"},
-    "evaluate": {"scipy.stats", "torchvision", "mlflow", "onnxruntime", "sklearn", "dvc"},
+    "evaluate": {
+        "scipy.stats",
+        "torch._dynamo",
+        "torchvision",
+        "mlflow",
+        "onnxruntime",
+        "sklearn",
+        "dvc",
+    },
     "export": {"scipy.stats", "torchvision", "mlflow", "matplotlib", "sklearn", "dvc"},
     "track": {"torch", "torchvision", "matplotlib", "sklearn", "dvc"},
 }

@@ -20,6 +20,10 @@ def seed_for(seed: int, epoch: int, purpose: str) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
+GATHERED = 2**20
+"""Bytes gathered at once, for several small batches: as much as stays in a processor's cache."""
+
+
 class Batches:
     """The images of a split as shuffled batches on a device.
 
@@ -37,6 +41,8 @@ class Batches:
         self.split = split
         self.batch_size = batch_size
         self.device = device
+        batch_bytes = batch_size * int(np.prod(split.images.shape[1:]))
+        self.ahead = max(1, GATHERED // batch_bytes)
         if device.type == "cpu":
             self.access = RandomAccess(split.images)
         else:
@@ -50,8 +56,11 @@ class Batches:
         """Yields every image once: pixels uint8 (n, C, H, W) and labels int64 (n,)."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.split), generator=generator).to(self.device)
-        for rows in order.split(self.batch_size):
-            yield self._gather(rows)
+        for rows in order.split(self.batch_size * self.ahead):
+            pixels, labels = self._gather(rows)
+            yield from zip(
+                pixels.split(self.batch_size), labels.split(self.batch_size), strict=True
+            )
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         if self.device.type != "cpu":

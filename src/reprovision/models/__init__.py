@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from reprovision.core.errors import UserError, is_out_of_memory
 from reprovision.core.params import ModelParams
 from reprovision.models.cnn import build_cnn
 from reprovision.models.mlp import build_mlp
@@ -62,17 +61,7 @@ def build_model(
     Raises:
         UserError: the images are too small for the convolutions and poolings asked for.
     """
-    try:
-        network = FAMILIES[params.name](params, shape, classes)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"model.name={params.name} does not fit images of {shape[1]}x{shape[2]} pixels "
-            f"({error}): use fewer model.conv.channels, a smaller "
-            "model.conv.kernel_size, or a larger data.image_size"
-        ) from error
-    return Classifier(network, mean, std)
+    return Classifier(FAMILIES[params.name](params, shape, classes), mean, std)
 
 
 def count_weights(model: nn.Module) -> int:

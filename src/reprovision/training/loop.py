@@ -34,26 +34,48 @@ VAL_BATCH = 100
 """Images scored at once: enough to fill the processor, few enough for its cache."""
 
 
-class Totals:
-    """Sums over the batches of an epoch; they stay on the device, so that no step waits."""
+SUMMED = 100
+"""Batches whose losses and hits are added up at once; one by one costs a twentieth of a step."""
 
-    def __init__(self, device: torch.device) -> None:
+
+class Totals:
+    """Sums over the batches of an epoch, added up many batches at a time: no step waits for them.
+
+    Attributes:
+        images: so far.
+    """
+
+    def __init__(self) -> None:
         self.images = 0
-        # MPS has no float64
-        exact = torch.float32 if device.type == "mps" else torch.float64
-        self.loss = torch.zeros((), dtype=exact, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss, self._correct = 0.0, 0
+        self._losses: list[Tensor] = []
+        self._logits: list[Tensor] = []
+        self._labels: list[Tensor] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         self.images += len(labels)
-        self.loss += loss.detach() * len(labels)
-        self.correct += (logits.detach().argmax(1) == labels).sum()
+        self._losses.append(loss.detach())
+        self._logits.append(logits.detach())
+        self._labels.append(labels)
+        if len(self._losses) == SUMMED:
+            self._add_up()
 
     def mean_loss(self) -> float:
-        return self.loss.item() / self.images
+        self._add_up()
+        return self._loss / self.images
 
     def accuracy(self) -> float:
-        return self.correct.item() / self.images
+        self._add_up()
+        return self._correct / self.images
+
+    def _add_up(self) -> None:
+        if self._losses:
+            losses = torch.stack(self._losses).tolist()
+            sizes = map(len, self._labels)
+            self._loss += sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+            hits = torch.cat(self._logits).argmax(1) == torch.cat(self._labels)
+            self._correct += int(hits.sum())
+            self._losses, self._logits, self._labels = [], [], []
 
 
 class Watcher:
@@ -190,7 +212,7 @@ def _train_epoch(
     device = batches.device
     precision = choose_precision(params.train, device)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
-    totals = Totals(device)
+    totals = Totals()
     average = state.average and _Average(state.average, classifier, params.train.ema)
     torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
     for index, (pixels, labels) in enumerate(batches.epoch(seed_for(params.seed, epoch, "order"))):
