@@ -34,10 +34,10 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
         # (pixel / 255 - mean) / std, as one multiplication and one addition
-        scale = 1 / (255 * torch.tensor(std, dtype=torch.float64))
-        offset = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
-        self.register_buffer("scale", scale.float().view(-1, 1, 1))
-        self.register_buffer("offset", offset.float().view(-1, 1, 1))
+        scale = [1 / (255 * deviation) for deviation in std]
+        offset = [-average / deviation for average, deviation in zip(mean, std, strict=True)]
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32).view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.network(torch.addcmul(self.offset, pixels.float(), self.scale))
