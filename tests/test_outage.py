@@ -201,7 +201,7 @@ def test_sync_fills_a_new_server_and_promote_and_leaderboard_work_there(
         reproduced.run("reprovision", "sync")
         assert contents(reproduced) == known
     assert "is version 1" in reproduced.run("reprovision", "promote").stdout
-    assert "1 runs" in reproduced.run("reprovision", "leaderboard", "--mlflow").stdout
+    assert ", 1 run\n" in reproduced.run("reprovision", "leaderboard", "--mlflow").stdout
 
 
 def live_epochs(project: Project) -> int:
