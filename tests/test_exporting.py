@@ -19,6 +19,7 @@ from reprovision.exporting.onnx import check_parity, export_onnx
 from reprovision.models import build_model
 from reprovision.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reprovision.models.inference import predict
+from reprovision.models.layers import ACTIVATIONS
 
 Make = Callable[..., Checkpoint]
 
@@ -47,7 +48,8 @@ NETWORKS = [
     {"name": "mlp", "hidden": [20], "activation": "gelu", "dropout": 0.5},
     {"conv.channels": [4, 6], "conv.kernel_size": [5, 3], "conv.stride": [2, 1]},
     {"conv.batch_norm": True, "conv.layers_per_stage": 2, "activation": "silu", "conv.pool": 1},
-    {"conv.padding": "valid", "activation": "tanh"},
+    {"conv.padding": "valid"},
+    *({"hidden": [20], "activation": activation} for activation in ACTIVATIONS),
 ]
 
 
@@ -98,6 +100,7 @@ def test_the_file_is_one_valid_model_of_the_pinned_version(untrained: Make, tmp_
     model = onnx.load(tmp_path / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")] == [20]
+    assert model.ir_version == 9
     assert [p.name for p in tmp_path.glob("model*")] == ["model.onnx"]
     (classes,) = (p.value for p in model.metadata_props if p.key == "classes")
     assert classes.split("\n") == list("0123456789")

@@ -44,9 +44,8 @@ def _bare_steps(params: Params, info: DatasetInfo, split: Split) -> float:
     state = loop.start(params, info)
     model, optimizers = state.classifier.train(), state.optimizers
     for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            # without a schedule the full rate would drive the weights beyond all numbers
-            group["lr"] *= 0.01
+        # without a schedule the full rate would drive the weights beyond all numbers
+        optimizer.lr *= 0.01
     size = params.train.batch_size
     pixels = torch.from_numpy(split.images[:size].copy())
     labels = torch.from_numpy(split.labels[:size].copy())
@@ -60,8 +59,6 @@ def _bare_steps(params: Params, info: DatasetInfo, split: Split) -> float:
         with autocast(device, precision):
             logits = model(pixels[:count])
         loss = loss_function(logits.float(), labels[:count])
-        for optimizer in optimizers:
-            optimizer.zero_grad()
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()

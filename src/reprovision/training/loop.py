@@ -28,6 +28,7 @@ from reprovision.training.hardware import (
     set_threads,
 )
 from reprovision.training.history import Epoch
+from reprovision.training.optimizer import Optimizer
 from reprovision.training.optimizers import build_loss, build_optimizers, schedule
 
 VAL_BATCH = 100
@@ -101,7 +102,7 @@ class TrainingState:
     """
 
     classifier: Classifier
-    optimizers: list[torch.optim.Optimizer]
+    optimizers: list[Optimizer]
     average: Classifier | None
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
@@ -162,6 +163,7 @@ def train(
         with _explaining_single_images():
             totals = _train_epoch(state, batches, params, epoch, watchers)
         scores = score(state.shipped, val, VAL_BATCH) if len(val) else None
+        last = (epoch + 1) * len(batches) - 1
         state.history.append(
             Epoch(
                 epoch=epoch + 1,
@@ -169,7 +171,7 @@ def train(
                 train_accuracy=totals.accuracy(),
                 val_loss=scores.loss if scores else None,
                 val_accuracy=scores.accuracy if scores else None,
-                lr=state.optimizers[-1].param_groups[0]["lr"],
+                lr=params.train.lr * schedule(params.train, last, len(batches)),
             )
         )
         _check_finite(state.history[-1])
@@ -206,38 +208,30 @@ def _train_epoch(
     state: TrainingState, batches: Batches, params: Params, epoch: int, watchers: Sequence[Watcher]
 ) -> Totals:
     """One pass over the training images."""
-    classifier, optimizers = state.classifier.train(), state.optimizers
-    model = torch.compile(classifier) if params.train.compile else classifier
-    loss_function = build_loss(params.train)
     device = batches.device
     precision = choose_precision(params.train, device)
+    classifier = state.classifier.train()
+    model = torch.compile(classifier) if params.train.compile else classifier
+    loss_function = build_loss(params.train)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
     totals = Totals()
     average = state.average and _Average(state.average, classifier, params.train.ema)
     torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
     for index, (pixels, labels) in enumerate(batches.epoch(seed_for(params.seed, epoch, "order"))):
         step = epoch * len(batches) + index
-        _set_learning_rate(optimizers, schedule(params.train, step, len(batches)))
         with autocast(device, precision):
             logits = model(augment(pixels))
         loss = loss_function(logits.float(), labels)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        factor = schedule(params.train, step, len(batches))
+        for optimizer in state.optimizers:
+            optimizer.step(factor)
         if average:
             average.update(step)
         totals.add(loss, logits, labels)
         for watcher in watchers:
             watcher.batch_done(epoch + 1, totals)
     return totals
-
-
-def _set_learning_rate(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
 class _Average:

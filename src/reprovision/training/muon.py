@@ -7,10 +7,12 @@ bfloat16 only, whose rounding is another on each kind of processor.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from reprovision.training.optimizer import Optimizer
 
 NEWTON_SCHULZ_STEPS = 3
 """Of the approximation; torch's default of 5 took longer and learned no better."""
@@ -19,7 +21,7 @@ A, B, C = 3.4445, -4.7750, 2.0315
 """Coefficients of a step, from the article."""
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """A kernel (out, in, h, w) is a matrix of one row an output channel.
 
     Args:
@@ -30,30 +32,21 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, weights: Iterable[nn.Parameter], lr: float, momentum: float, dtype: torch.dtype
+        self, weights: Sequence[Tensor], lr: float, momentum: float, dtype: torch.dtype
     ) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum})
-        self.dtype = dtype
+        super().__init__(weights, lr, "momentum")
+        self.momentum, self.dtype = momentum, dtype
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Moves the weights by their gradients."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._move(weight, weight.grad, group["lr"], group["momentum"])
-
-    def _move(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float) -> None:
-        state = self.state[weight]
-        if not state:
-            state["momentum"] = torch.zeros_like(weight)
-        average = state["momentum"].lerp_(gradient, 1 - momentum)
-        # kernels are kept channels-last: in that order they are a matrix without being copied
-        update = gradient.lerp(average, momentum).movedim(1, -1)
-        matrix = orthogonalize(update.flatten(1), self.dtype)
-        rows, columns = matrix.shape
-        rate = lr * math.sqrt(max(1, rows / columns))
-        weight.add_(matrix.view(update.shape).movedim(-1, 1), alpha=-rate)
+    def _move(self, gradients: list[Tensor], lr: float) -> None:
+        averages = self.moments["momentum"]
+        for weight, gradient, average in zip(self.weights, gradients, averages, strict=True):
+            average.lerp_(gradient, 1 - self.momentum)
+            # kernels are kept channels-last: in that order they are a matrix without being copied
+            update = gradient.lerp(average, self.momentum).movedim(1, -1)
+            matrix = orthogonalize(update.flatten(1), self.dtype)
+            rows, columns = matrix.shape
+            rate = lr * math.sqrt(max(1, rows / columns))
+            weight.add_(matrix.view(update.shape).movedim(-1, 1), alpha=-rate)
 
 
 def orthogonalize(matrix: Tensor, dtype: torch.dtype) -> Tensor:

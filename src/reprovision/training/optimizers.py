@@ -3,37 +3,35 @@
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reprovision.core.params import TrainParams
 from reprovision.training.hardware import choose_precision
 from reprovision.training.muon import Muon
+from reprovision.training.optimizer import SGD, Adam, Optimizer, RMSprop
 
 
-def build_optimizers(params: TrainParams, model: nn.Module) -> list[torch.optim.Optimizer]:
-    """The optimiser of `train.optimizer`, fused where torch has it: one kernel for all weights.
+def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
+    """The optimiser of `train.optimizer`; each weight belongs to one.
 
     Muon is for the matrices and kernels between input and last layer; AdamW takes the rest.
     """
     weights = list(model.parameters())
-    lr, decay = params.lr, params.weight_decay
+    lr, decay, betas = params.lr, params.weight_decay, params.betas
     match params.optimizer:
         case "sgd":
-            return [
-                torch.optim.SGD(weights, lr, params.momentum, 0, decay, params.nesterov, fused=True)
-            ]
+            return [SGD(weights, lr, params.momentum, params.nesterov, decay)]
         case "adam":
-            return [torch.optim.Adam(weights, lr, params.betas, weight_decay=decay, fused=True)]
+            return [Adam(weights, lr, betas, decay, decoupled=False)]
         case "adamw":
-            return [torch.optim.AdamW(weights, lr, params.betas, weight_decay=decay, fused=True)]
+            return [Adam(weights, lr, betas, decay, decoupled=True)]
         case "rmsprop":
-            return [torch.optim.RMSprop(weights, lr, momentum=params.momentum, weight_decay=decay)]
+            return [RMSprop(weights, lr, params.momentum, decay)]
         case "muon":
             *inner, _last = [weight for weight in weights if weight.ndim > 1]
             rest = [weight for weight in weights if not any(weight is other for other in inner)]
-            adamw = torch.optim.AdamW(rest, lr, params.betas, weight_decay=decay, fused=True)
+            adamw = Adam(rest, lr, betas, decay, decoupled=True)
             precision = choose_precision(params, weights[0].device)
             muon = [Muon(inner, params.muon_lr, params.momentum, precision)] if inner else []
             return [*muon, adamw]

@@ -85,9 +85,9 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     if state.average:
         groups["average"] = state.average.state_dict()
     for number, optimizer in enumerate(state.optimizers):
-        for index, moments in optimizer.state_dict()["state"].items():
-            kept = {name: value for name, value in moments.items() if value is not None}
-            groups[f"optimizer/{number}/{index}"] = kept
+        for moment, values in optimizer.moments.items():
+            kept = {str(index): value for index, value in enumerate(values)}
+            groups[f"optimizer/{number}/{moment}"] = kept
     return {f"{group}/{name}": v for group, values in groups.items() for name, v in values.items()}
 
 
@@ -100,21 +100,9 @@ def _fill(state: TrainingState, tensors: dict[str, Tensor]) -> None:
     if state.average:
         state.average.load_state_dict(groups["average"])
     for number, optimizer in enumerate(state.optimizers):
-        prefix = f"optimizer/{number}/"
-        moments = {
-            int(group.removeprefix(prefix)): values
-            for group, values in groups.items()
-            if group.startswith(prefix)
-        }
-        fresh = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": fresh})
-        _lay_out(optimizer)
+        for moment, values in optimizer.moments.items():
+            kept = groups[f"optimizer/{number}/{moment}"]
+            # copied, so that they keep the memory layout of their weights
+            for index, value in enumerate(values):
+                value.copy_(kept[str(index)])
     state.best = groups["best"]
-
-
-def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Gives moments the memory layout of their weights: fused optimisers take it for granted."""
-    for weight, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if value.shape == weight.shape:
-                moments[name] = torch.empty_like(weight).copy_(value)
