@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from project import tiny_params
+from torch import nn
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import load_info, load_split
@@ -104,6 +105,13 @@ def test_the_file_is_one_valid_model_of_the_pinned_version(untrained: Make, tmp_
     assert [p.name for p in tmp_path.glob("model*")] == ["model.onnx"]
     (classes,) = (p.value for p in model.metadata_props if p.key == "classes")
     assert classes.split("\n") == list("0123456789")
+
+
+def test_a_layer_that_has_no_operator_yet_is_named(untrained: Make, tmp_path: Path) -> None:
+    checkpoint = untrained()
+    checkpoint.classifier.network.insert(0, nn.PixelShuffle(1))
+    with pytest.raises(NotImplementedError, match=r"PixelShuffle has no ONNX operator yet"):
+        export_onnx(checkpoint, tmp_path / "model.onnx")
 
 
 def test_a_model_that_disagrees_is_refused(untrained: Make, prepared: Path, tmp_path: Path) -> None:

@@ -160,7 +160,16 @@ BUDGETS = {
         "onnxruntime",
         "dvc",
     },
-    "train": {"torchvision", "mlflow", "matplotlib", "onnxruntime", "sklearn", "scipy", "dvc"},
+    "train": {
+        "torch._dynamo",
+        "torchvision",
+        "mlflow",
+        "matplotlib",
+        "onnxruntime",
+        "sklearn",
+        "scipy",
+        "dvc",
+    },
     "evaluate": {
         "scipy.stats",
         "torch._dynamo",
@@ -170,7 +179,15 @@ BUDGETS = {
         "sklearn",
         "dvc",
     },
-    "export": {"scipy.stats", "torchvision", "mlflow", "matplotlib", "sklearn", "dvc"},
+    "export": {
+        "scipy.stats",
+        "torch._dynamo",
+        "torchvision",
+        "mlflow",
+        "matplotlib",
+        "sklearn",
+        "dvc",
+    },
     "track": {"torch", "torchvision", "matplotlib", "sklearn", "dvc"},
 }
 

@@ -56,6 +56,18 @@ def set_threads(params: TrainParams) -> None:
     torch.set_num_threads(available or 1 if params.threads == "auto" else params.threads)
 
 
+def be_deterministic(params: TrainParams, device: torch.device) -> None:
+    """Has torch give the same bytes each time, or fail where it can't."""
+    # on MPS the gradient of max-pooling exists in no other way
+    mode = "warn" if device.type == "mps" else "error"
+    torch.set_deterministic_debug_mode(mode)
+    if params.compile:
+        # tells the compiler, too, and imports it: a second and 150 MiB
+        torch.use_deterministic_algorithms(True, warn_only=mode == "warn")
+    # nothing here reads memory that it has not written; filling it takes time in every step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def choose_precision(params: TrainParams, device: torch.device) -> torch.dtype:
     """The number format of `train.precision`; `auto` takes bfloat16 where it is fast.
 

@@ -22,6 +22,7 @@ from reprovision.models import Classifier, build_model
 from reprovision.models.inference import score
 from reprovision.training.hardware import (
     autocast,
+    be_deterministic,
     choose_device,
     choose_precision,
     keep_freed_memory,
@@ -122,10 +123,7 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     keep_freed_memory()
     set_threads(params.train)
     device = choose_device(params.train)
-    # on MPS the gradient of max-pooling exists in no other way
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
-    # nothing here reads memory that it has not written; filling it takes time in every step
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    be_deterministic(params.train, device)
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
     classifier.to(device).to(memory_format=torch.channels_last)
