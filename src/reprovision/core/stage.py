@@ -11,6 +11,7 @@ from textwrap import shorten
 from filelock import FileLock, Timeout
 
 from reprovision.core.errors import UserError, is_out_of_memory
+from reprovision.core.memory import keep_freed_memory
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -21,6 +22,7 @@ def run_stage(main: Callable[..., None]) -> None:
         wanted = list(signature(main).parameters)
         if len(arguments) != len(wanted):
             raise UserError(f"usage: python -m stages.{name} {' '.join(wanted).upper()}")
+        keep_freed_memory()
         with alone(name):
             main(*arguments)
 

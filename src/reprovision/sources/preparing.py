@@ -12,7 +12,8 @@ whatever their number, and by plain writes, so that a full disk is an error and 
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def _move(part: Part, splits: np.ndarray, target: int, fraction: float, seed: in
 
 def _stream(part: Part, splits: np.ndarray, shape: Shape, writers: list["_SplitWriter"]) -> None:
     start = 0
-    for chunk in part.read(shape):
+    for chunk in _ahead(part.read(shape)):
         rows = np.arange(start, start + len(chunk))
         for index, writer in enumerate(writers):
             chosen = splits[rows] == index
@@ -119,6 +120,15 @@ def _stream(part: Part, splits: np.ndarray, shape: Shape, writers: list["_SplitW
             writer.append(chunk[chosen], part.labels[rows[chosen]], origins)
         start += len(chunk)
     assert start == len(splits), "a part reads all its images"
+
+
+def _ahead(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the same chunks; the next one is read while the present one is written."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = reader.submit(next, chunks, None)
+            yield chunk
 
 
 def _normalization(
@@ -173,7 +183,7 @@ class _SplitWriter:
     def append(self, images: np.ndarray, labels: np.ndarray, origins: Iterable[str]) -> None:
         content = np.ascontiguousarray(images)
         self.images.write(content)
-        self.origins.write("".join(f"{origin}\n" for origin in origins).encode())
+        self.origins.write("\n".join([*origins, ""]).encode())
         # integers add up exactly, in whatever chunks they come
         self.sums += content.sum((0, 2, 3), dtype=np.uint64)
         self.squares += np.square(content, dtype=np.uint16).sum((0, 2, 3), dtype=np.uint64)

@@ -1,18 +1,12 @@
 """What the machine can do: devices, threads, number formats."""
 
-import ctypes
 import os
-import platform
-import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import TrainParams
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of mallopt(3)."""
 
 
 def choose_device(params: TrainParams) -> torch.device:
@@ -33,18 +27,6 @@ def choose_device(params: TrainParams) -> torch.device:
             f"train.device is {params.device}, which this machine does not have: use auto"
         )
     return torch.device(params.device)
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep what is freed instead of giving it back to the kernel; others do as they do.
-
-    A step frees and asks for the same large blocks again and again, and each time the kernel would
-    hand them out page by page, filled with zeros: up to half of a small network's training time.
-    """
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def set_threads(params: TrainParams) -> None:

@@ -25,7 +25,6 @@ from reprovision.training.hardware import (
     be_deterministic,
     choose_device,
     choose_precision,
-    keep_freed_memory,
     set_threads,
 )
 from reprovision.training.history import Epoch
@@ -120,7 +119,6 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     Raises:
         UserError: the device is not there, or the network doesn't fit the images.
     """
-    keep_freed_memory()
     set_threads(params.train)
     device = choose_device(params.train)
     be_deterministic(params.train, device)
