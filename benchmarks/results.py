@@ -1,12 +1,13 @@
 """Results as files: benchmarks/results/NAME.json, samples with the machine they are from."""
 
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.process import ROOT, fresh
 from benchmarks.samples import Row, Sample
@@ -14,13 +15,17 @@ from reprovision.core.files import write_json
 
 FOLDER = ROOT / "benchmarks" / "results"
 
+LISTENING = 3.0
+"""Seconds over which the use of the processor by others is measured."""
+
 
 @dataclass(frozen=True)
 class Result:
     """All that one part measured.
 
     Attributes:
-        machine: processor, versions, commit; and the load when it began, which should be near 0.
+        machine: processor, versions, commit; and what percentage of all cores others used just
+            before it began, which should be near 0.
         toy: measured on a few images: it means nothing.
         seconds: how long the part took.
     """
@@ -34,9 +39,9 @@ class Result:
 
 def describe_machine() -> dict[str, str]:
     """Where the samples come from."""
-    load = os.getloadavg()[0]
+    busy = psutil.cpu_percent(LISTENING)
     found: dict[str, str] = fresh("machine.describe")
-    return found | {"commit": _commit(), "load": f"{load:.2f}"}
+    return found | {"commit": _commit(), "busy": f"{busy:.0f}"}
 
 
 def save_result(result: Result, folder: Path) -> None:
@@ -61,7 +66,7 @@ def header(machine: dict[str, str]) -> str:
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {numbers}, {machine['memory']}, "
         f"{machine['platform']}\n{versions}; commit {machine['commit']}; "
-        f"load before {machine['load']}"
+        f"others used {machine['busy']} % of the processor before"
     )
 
 

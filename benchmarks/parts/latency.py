@@ -75,10 +75,15 @@ def rows(samples: list[Sample]) -> list[Row]:
 def _obstacle(recipe: str) -> str:
     if recipe.startswith("mlp"):
         return (
-            "two thirds of PyTorch's time (43 of 65 µs) are the three matrix products themselves, "
-            "which read 2 MB of weights for one image"
+            "the three matrix products, which read 2 MB of weights for one image, take most of the "
+            "time on either side"
         )
-    return ""
+    if recipe == "cnn-2":
+        return (
+            "the second convolution alone takes half of ONNX Runtime's time, at the processor's "
+            "speed in float32"
+        )
+    return "with more than one thread they have to be woken up for each call"
 
 
 def _percentiles(samples: list[Sample], recipe: str, variant: str) -> str:

@@ -63,8 +63,8 @@ def rows(samples: list[Sample]) -> list[Row]:
             f"{median(overhead):.1f} s of overhead",
             f"at most {OVERHEAD:g} s",
             median(overhead) <= OVERHEAD,
-            "importing torch, the ONNX exporter and MLflow takes seconds in each stage that "
-            "needs them",
+            "importing torch takes a second in each of three stages, and MLflow with its new "
+            "store takes three",
         ),
         Row(
             "`dvc repro` with nothing to do",

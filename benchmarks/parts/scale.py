@@ -123,8 +123,7 @@ def _limited_rows(samples: list[Sample]) -> list[Row]:
             f"{slower:.1f} times slower",
             f"at most {SLOWDOWN:g} times",
             slower <= SLOWDOWN,
-            "each image of a shuffled batch lies on a page of its own, which is read from disk "
-            "when it is touched, one after the other, with megabytes read ahead in vain",
+            "each image of a shuffled batch lies on a page of its own, which is read from disk",
         )
     ]
 
