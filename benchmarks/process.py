@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.samples import Sample
+from reprovision.core.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository."""
+
+OURS = ("ours", "overhead", "pipeline", "preparing")
+"""Workers that do what a stage does, in a process set up as `run_stage` does it; what is compared
+with runs as it comes."""
 
 STRIPPED = ("DVC_", "MLFLOW_")
 """Settings of these programs that would change what is measured."""
@@ -68,6 +73,8 @@ def measure(case: str, variant: str, number: int, worker: str, **arguments: Any)
 
 def _main() -> None:
     module, function = sys.argv[1].split(".")
+    if module in OURS:
+        keep_freed_memory()
     worker = getattr(importlib.import_module(f"benchmarks.workers.{module}"), function)
     print(json.dumps(worker(**json.loads(sys.argv[2]))))
 

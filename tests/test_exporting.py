@@ -15,7 +15,7 @@ from project import tiny_params
 from torch import nn
 
 from reprovision.core.errors import UserError
-from reprovision.data.dataset import load_info, load_split
+from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.exporting.onnx import check_parity, export_onnx
 from reprovision.models import build_model
 from reprovision.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -27,13 +27,17 @@ Make = Callable[..., Checkpoint]
 
 @pytest.fixture
 def untrained(tmp_path: Path, prepared: Path) -> Make:
-    """A checkpoint of fresh weights; keyword arguments change `model.`."""
+    """A checkpoint of random weights; keyword arguments change the data set or `model.`."""
 
-    def make(**changes: Any) -> Checkpoint:
+    def make(data: dict[str, Any] | None = None, **changes: Any) -> Checkpoint:
         params = tiny_params(**{f"model.{key}": value for key, value in changes.items()}).model
-        info = load_info(prepared)
+        info = load_info(prepared).model_copy(update=data)
         torch.manual_seed(0)
         model = build_model(params, info.shape, 10, info.mean, info.std)
+        for name, value in model.state_dict().items():
+            if "running" in name or (name.endswith(("weight", "bias")) and value.ndim == 1):
+                # fresh ones are zeros and ones, and could be mistaken for each other
+                value.uniform_(0.5, 1.5)
         save_checkpoint(tmp_path / "checkpoint", model, params, info)
         return load_checkpoint(tmp_path / "checkpoint")
 
@@ -64,6 +68,20 @@ def test_the_exported_model_says_what_pytorch_says(
     assert parity.images == len(test)
     assert parity.same_predictions == len(test)
     assert parity.max_difference < 1e-5
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_each_channel_is_normalised_by_its_own_mean(
+    untrained: Make, tmp_path: Path, name: str
+) -> None:
+    colour = {"shape": (3, 9, 12), "mean": (0.2, 0.5, 0.7), "std": (0.1, 0.3, 0.2)}
+    checkpoint = untrained(colour, name=name)
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 9, 12), np.uint8)
+    export_onnx(checkpoint, tmp_path / "model.onnx")
+    parity = check_parity(
+        checkpoint, tmp_path / "model.onnx", Split(images, np.zeros(50, np.int64)), 1e-5
+    )
+    assert parity.same_predictions == 50
 
 
 def test_it_takes_pixels_in_batches_of_any_size_and_gives_probabilities(

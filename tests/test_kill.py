@@ -19,12 +19,16 @@ STAGES = ("prepare", "train", "evaluate", "export", "track")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 
+LASTS = {"prepare": 0.3, "train": 1.5, "evaluate": 1.5, "export": 1.0, "track": 2.5}
+"""Seconds that a stage of the tiny project takes at least."""
+
+
 def test_every_stage_can_be_killed(project: Project, reproduced_template: Project) -> None:
     dice = random.Random(0)
     for number, stage in enumerate(STAGES):
         running = project.start("dvc", "repro")
         _wait_for(running, f"Running stage '{stage}'")
-        time.sleep(dice.uniform(0, 4))
+        time.sleep(dice.uniform(0, LASTS[stage]))
         _kill_group(running, SIGNALS[number % 2])
     _run_again(project, "dvc", "repro")
     _assert_whole(project, reproduced_template, several=True)

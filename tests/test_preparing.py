@@ -1,7 +1,9 @@
 """From a source to prepared tensors: splits, limits, normalisation, the files on disk."""
 
 import json
+import threading
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from reprovision.data.sheets import draw_samples
 from reprovision.sources import Part, Source, open_source
 from reprovision.sources.arrays import part_of_arrays
 from reprovision.sources.preparing import prepare
-from reprovision.sources.source import Shape
+from reprovision.sources.source import CHUNK, Shape
 from reprovision.sources.splits import stratified_choice
 
 WHOLE = {"data.limit": None}
@@ -226,6 +228,34 @@ def test_memory_stays_bounded_whatever_the_number_of_images(tmp_path: Path) -> N
         tracemalloc.stop()
     pixels = 30_000 * 32 * 32
     assert peaks[1] - peaks[0] < pixels / 30, "only labels grow with the images"
+
+
+def test_images_are_read_one_chunk_ahead_and_no_longer_than_they_can_be_written(
+    tmp_path: Path,
+) -> None:
+    read: list[int] = []
+
+    def chunks(shape: Shape) -> Iterator[np.ndarray]:
+        for number in range(10):
+            read.append(number)
+            yield np.zeros((10, 1, 4, 4), np.uint8)
+
+    def origin(row: int) -> str:
+        if row >= 30:
+            raise OSError("no space left")
+        return str(row)
+
+    source = Source("made", ("a", "b"), Shape(1, 4, 4), Part(np.arange(100) % 2, origin, chunks))
+    with pytest.raises(OSError, match="no space left"):
+        prepare(source, tiny_params(**WHOLE).data, tmp_path)
+    assert read == [0, 1, 2, 3, 4]
+    assert threading.active_count() == 1
+
+
+def test_large_images_are_read_a_few_at_a_time() -> None:
+    assert Shape(1, 28, 28).chunk == CHUNK
+    assert 1 <= Shape(3, 2048, 2048).chunk <= 5
+    assert Shape(3, 100_000, 100_000).chunk == 1
 
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy", "origins.txt"])

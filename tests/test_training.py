@@ -2,13 +2,15 @@
 
 import copy
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from project import tiny_params
+from project import ROOT, tiny_params
 from torch import nn
 from torch.nn import functional
 
@@ -19,10 +21,10 @@ from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.models.checkpoint import save_checkpoint
 from reprovision.models.inference import score
 from reprovision.training import loop
+from reprovision.training.choices import build_loss, build_optimizers, schedule
 from reprovision.training.history import Epoch, read_history, write_history
 from reprovision.training.loop import TrainingState, Watcher
 from reprovision.training.muon import NEWTON_SCHULZ_STEPS, Muon
-from reprovision.training.optimizers import build_loss, build_optimizers, schedule
 from reprovision.training.progress import Progress
 from reprovision.training.resuming import ResumeFolder
 
@@ -216,20 +218,20 @@ def test_a_device_that_is_not_there_is_refused(prepared: Path) -> None:
 # ---- optimisers, schedules, losses
 
 
-def torchs(params: TrainParams, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+def torchs(params: TrainParams, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of torch.optim that a name in the params promises."""
-    lr, momentum, decay = params.lr, params.momentum, params.weight_decay
+    weights, lr, decay = list(model.parameters()), params.lr, params.weight_decay
     match params.optimizer:
         case "sgd":
             return torch.optim.SGD(
-                weights, lr, momentum, weight_decay=decay, nesterov=params.nesterov
+                weights, lr, params.momentum, 0, decay, params.nesterov, fused=True
             )
         case "adam":
-            return torch.optim.Adam(weights, lr, params.betas, weight_decay=decay)
+            return torch.optim.Adam(weights, lr, params.betas, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(weights, lr, params.betas, weight_decay=decay)
+            return torch.optim.AdamW(weights, lr, params.betas, weight_decay=decay, fused=True)
         case _:
-            return torch.optim.RMSprop(weights, lr, momentum=momentum, weight_decay=decay)
+            return torch.optim.RMSprop(weights, lr, momentum=params.momentum, weight_decay=decay)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])
@@ -241,20 +243,53 @@ def test_weights_move_as_the_optimiser_of_that_name_in_torch_moves_them(
     changes |= {"betas": [0.8, 0.9], "weight_decay": 0.03, "lr": 0.01}
     params = tiny_params(**{f"train.{key}": value for key, value in changes.items()}).train
     torch.manual_seed(0)
-    ours = nn.Linear(30, 20)
+    ours = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Linear(30, 20)).to(
+        memory_format=torch.channels_last
+    )
     theirs = copy.deepcopy(ours)
     (optimizer,) = build_optimizers(params, ours)
-    reference = torchs(params, list(theirs.parameters()))
+    reference = torchs(params, theirs)
     for step in range(5):
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = torch.randn_like(mine)
             other.grad = mine.grad.clone()
-        reference.param_groups[0]["lr"] = 0.01 / (step + 1)
+        reference.param_groups[0]["lr"] = 0.01 * 0.9**step
         reference.step()
-        optimizer.step(1 / (step + 1))
+        optimizer.step(0.9**step)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(mine, other, rtol=1e-5, atol=1e-7)
+        assert torch.equal(mine, other)
         assert mine.grad is None
+
+
+WITHOUT_COMPILER = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, "tests")
+from project import ROOT, tiny_params
+from test_training import EVERYTHING, OPTIMIZERS, trained
+
+for optimizer in OPTIMIZERS:
+    changes = EVERYTHING | {"train.optimizer": optimizer, "train.precision": "bf16"}
+    trained(Path(sys.argv[1]), tiny_params(**changes))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_no_training_imports_the_compiler_that_it_does_not_use(prepared: Path) -> None:
+    # a second and 150 MiB, which many of torch's functions import in passing
+    command = [sys.executable, "-c", WITHOUT_COMPILER, str(prepared)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
+def test_torch_is_told_to_fail_rather_than_to_give_other_bytes(prepared: Path) -> None:
+    torch.set_deterministic_debug_mode("default")
+    loop.start(tiny_params(), load_info(prepared))
+    assert torch.get_deterministic_debug_mode() == 2
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+    loop.start(tiny_params(**{"train.compile": True}), load_info(prepared))
+    assert sys.modules["torch._inductor"].config.deterministic
 
 
 def test_muon_takes_the_inner_matrices_and_adamw_the_rest(prepared: Path) -> None:

@@ -43,8 +43,8 @@ def rows(samples: list[Sample]) -> list[Row]:
                 f"{faster:.1f} times faster",
                 f"at least {TARGET:g} times",
                 faster >= TARGET,
-                "the network's own convolutions and matrix products in float32, which both sides "
-                "have to compute, are a fifth of the other side's time already",
+                "the network's own products in float32, which both sides have to compute, take "
+                "nearly a fifth of the other side's time already",
             )
         )
     return found

@@ -1,4 +1,4 @@
-"""The package's own training and scoring, timed, in a process set up as `run_stage` does it."""
+"""The package's own training and scoring, timed."""
 
 import time
 from contextlib import suppress
@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmarks.workers.machine import memory_mib
 from benchmarks.workers.params import params_of
-from reprovision.core.memory import keep_freed_memory
 from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.models import build_model
 from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
@@ -27,7 +26,6 @@ def train(
     recipe: str, prepared: str, seed: int, images: int | None = None, **changes: Any
 ) -> dict[str, float]:
     """Trains a recipe as the train stage does; seconds of the loop, accuracy in percent."""
-    keep_freed_memory()
     params = params_of(recipe, seed=seed, **changes)
     train, val, test = (load_split(prepared, name) for name in ("train", "val", "test"))
     train = head(train, images)
@@ -48,7 +46,6 @@ def train(
 
 def train_for(recipe: str, prepared: str, seconds: float) -> dict[str, float]:
     """Trains for so many seconds of an epoch at most; images/s."""
-    keep_freed_memory()
     params = params_of(recipe, train__epochs=1)
     train, val = load_split(prepared, "train"), load_split(prepared, "val")
     state = loop.start(params, load_info(prepared))
@@ -81,7 +78,6 @@ class _Stopwatch(loop.Watcher):
 
 def evaluate(recipe: str, prepared: str, images: int | None = None) -> dict[str, float]:
     """Scores the test images with fresh weights, after one batch to warm up."""
-    keep_freed_memory()
     params, info = params_of(recipe), load_info(prepared)
     test = head(load_split(prepared, "test"), images)
     set_threads(params.train)

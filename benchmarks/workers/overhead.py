@@ -9,19 +9,17 @@ import torch
 
 from benchmarks.workers.ours import head
 from benchmarks.workers.params import params_of
-from reprovision.core.memory import keep_freed_memory
 from reprovision.core.params import Params
 from reprovision.data.dataset import DatasetInfo, Split, load_info, load_split
 from reprovision.training import loop
+from reprovision.training.choices import build_loss
 from reprovision.training.hardware import autocast, choose_precision
-from reprovision.training.optimizers import build_loss
 
 
 def compare(
     recipe: str, prepared: str, rounds: int, images: int | None = None
 ) -> dict[str, list[float]]:
     """Seconds of an epoch in our loop, and of the same number of steps on a batch in memory."""
-    keep_freed_memory()
     params = params_of(recipe, train__epochs=1)
     info, split = load_info(prepared), head(load_split(prepared, "train"), images)
     few = head(split, 4 * params.train.batch_size)

@@ -16,6 +16,7 @@ def keep_freed_memory() -> None:
     and a tenth of its evaluation.
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+        mallopt = ctypes.CDLL(None).mallopt
+        # older versions refuse more than 32 MiB; the second setting alone would make it worse
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

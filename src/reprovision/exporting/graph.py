@@ -104,6 +104,7 @@ def _(layer: nn.Linear, chain: _Chain, path: str) -> None:
 @_write.register
 def _(layer: nn.Conv2d, chain: _Chain, path: str) -> None:
     assert not isinstance(layer.padding, str), "padding is given in pixels"
+    assert layer.padding_mode == "zeros", "what is added around an image is zero"
     chain.add(
         "Conv",
         *chain.keep_of(layer, path, "weight", "bias"),
@@ -118,6 +119,8 @@ def _(layer: nn.Conv2d, chain: _Chain, path: str) -> None:
 
 @_write.register
 def _(layer: nn.MaxPool2d, chain: _Chain, path: str) -> None:
+    plain = (layer.kernel_size, 0, 1, False)
+    assert (layer.stride, layer.padding, layer.dilation, layer.ceil_mode) == plain
     assert isinstance(layer.kernel_size, int), "windows are square and side by side"
     side = [layer.kernel_size] * 2
     chain.add("MaxPool", kernel_shape=side, strides=side)

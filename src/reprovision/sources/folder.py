@@ -13,8 +13,6 @@ from reprovision.sources.imaging import read_image
 from reprovision.sources.source import Part, Shape, Source
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-CHUNK = 64
-"""Photos decoded at a time: a camera's can take 100 MB each while they are read."""
 
 
 def open_folder(path: Path) -> Source:
@@ -93,8 +91,8 @@ def _read(files: list[Path], shape: Shape) -> Iterator[np.ndarray]:
             return np.zeros((shape.channels, shape.height, shape.width), np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), CHUNK):
-            yield np.stack(list(pool.map(read, files[start : start + CHUNK])))
+        for start in range(0, len(files), shape.chunk):
+            yield np.stack(list(pool.map(read, files[start : start + shape.chunk])))
     if bad:
         raise UserError(
             f"{len(bad)} of {len(files)} images can't be read: {_some(sorted(bad))}: "

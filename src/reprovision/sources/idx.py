@@ -19,13 +19,10 @@ from reprovision.core.errors import UserError
 from reprovision.core.params import Section
 from reprovision.sources.archives import Archive, Folder, Mirrors, obtain
 from reprovision.sources.imaging import fit_chunk
-from reprovision.sources.source import CHUNK, Part, Shape, Source
+from reprovision.sources.source import CHUNK, CHUNK_BYTES, Part, Shape, Source
 
 MAX_COUNT, MAX_SIDE = 100_000_000, 4096
 """More images or pixels are refused: far beyond any data set, but a few bytes can claim them."""
-
-MAX_BYTES = 2**28
-"""Read at a time, at most."""
 
 DAMAGE: tuple[type[Exception], ...] = (
     EOFError,
@@ -91,7 +88,7 @@ class IdxDescriptor(Section):
             raise UserError(f"{labels_name} does not hold labels below {len(self.classes)}")
 
         def read(shape: Shape) -> Iterator[np.ndarray]:
-            for chunk in _elements(images, images_name, 3):
+            for chunk in _elements(images, images_name, 3, shape.chunk):
                 upright = chunk.swapaxes(1, 2) if self.transposed else chunk
                 yield fit_chunk(upright[:, None], shape)
 
@@ -126,12 +123,12 @@ def _dimensions(open_file: Open, name: str, rank: int) -> tuple[int, ...]:
         return _header(file, name, rank)
 
 
-def _elements(open_file: Open, name: str, rank: int) -> Iterator[np.ndarray]:
+def _elements(open_file: Open, name: str, rank: int, at_once: int = CHUNK) -> Iterator[np.ndarray]:
     """Yields an IDX file of uint8 elements in chunks, e.g. (n, H, W) for rank 3."""
     with _reading(name), open_file() as file:
         count, *size = _header(file, name, rank)
         each = int(np.prod(size))
-        chunk = max(1, min(CHUNK, MAX_BYTES // each))
+        chunk = max(1, min(at_once, CHUNK_BYTES // each))
         for start in range(0, count, chunk):
             n = min(chunk, count - start)
             content = file.read(n * each)

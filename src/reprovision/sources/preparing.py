@@ -12,8 +12,9 @@ whatever their number, and by plain writes, so that a full disk is an error and 
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -112,17 +113,19 @@ def _move(part: Part, splits: np.ndarray, target: int, fraction: float, seed: in
 
 def _stream(part: Part, splits: np.ndarray, shape: Shape, writers: list["_SplitWriter"]) -> None:
     start = 0
-    for chunk in _ahead(part.read(shape)):
-        rows = np.arange(start, start + len(chunk))
-        for index, writer in enumerate(writers):
-            chosen = splits[rows] == index
-            origins = map(part.origin, rows[chosen].tolist())
-            writer.append(chunk[chosen], part.labels[rows[chosen]], origins)
-        start += len(chunk)
+    # closed at once when a disk is full: the reader must not outlive this
+    with closing(_ahead(part.read(shape))) as chunks:
+        for chunk in chunks:
+            rows = np.arange(start, start + len(chunk))
+            for index, writer in enumerate(writers):
+                chosen = splits[rows] == index
+                origins = map(part.origin, rows[chosen].tolist())
+                writer.append(chunk[chosen], part.labels[rows[chosen]], origins)
+            start += len(chunk)
     assert start == len(splits), "a part reads all its images"
 
 
-def _ahead(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _ahead(chunks: Iterator[np.ndarray]) -> Generator[np.ndarray]:
     """Yields the same chunks; the next one is read while the present one is written."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, chunks, None)

@@ -7,8 +7,8 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 
-CHUNK = 1024
-"""Images read at a time: memory stays bounded whatever their number."""
+CHUNK, CHUNK_BYTES = 1024, 2**26
+"""Images read at a time, at most: memory stays bounded whatever their number and size."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,11 @@ class Shape:
     channels: int
     height: int
     width: int
+
+    @property
+    def chunk(self) -> int:
+        """How many images of this shape are read at a time."""
+        return max(1, min(CHUNK, CHUNK_BYTES // (self.channels * self.height * self.width)))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def set_threads(params: TrainParams) -> None:
 
 
 def be_deterministic(params: TrainParams, device: torch.device) -> None:
-    """Has torch give the same bytes each time, or fail where it can't."""
+    """Has torch give the same bytes each time, and fail where it can't; on MPS it only warns."""
     # on MPS the gradient of max-pooling exists in no other way
     mode = "warn" if device.type == "mps" else "error"
     torch.set_deterministic_debug_mode(mode)

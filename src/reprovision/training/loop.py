@@ -20,6 +20,7 @@ from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import DatasetInfo, Split
 from reprovision.models import Classifier, build_model
 from reprovision.models.inference import score
+from reprovision.training.choices import build_loss, build_optimizers, schedule
 from reprovision.training.hardware import (
     autocast,
     be_deterministic,
@@ -28,8 +29,7 @@ from reprovision.training.hardware import (
     set_threads,
 )
 from reprovision.training.history import Epoch
-from reprovision.training.optimizer import Optimizer
-from reprovision.training.optimizers import build_loss, build_optimizers, schedule
+from reprovision.training.optimizers import Optimizer
 
 VAL_BATCH = 100
 """Images scored at once: enough to fill the processor, few enough for its cache."""
@@ -95,7 +95,7 @@ class TrainingState:
 
     Attributes:
         classifier: the weights that are trained.
-        optimizers: with their momenta; each weight belongs to one.
+        optimizers: with what they keep of earlier steps; each weight belongs to one.
         average: exponential moving average of the weights, where `train.ema` asks for one.
         best: weights to keep; with `train.keep: best`, those of the best epoch so far.
         history: the epochs so far.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reprovision.training.optimizer import Optimizer
+from reprovision.training.optimizers import Optimizer
 
 NEWTON_SCHULZ_STEPS = 3
 """Of the approximation; torch's default of 5 took longer and learned no better."""
@@ -38,7 +38,7 @@ class Muon(Optimizer):
         self.momentum, self.dtype = momentum, dtype
 
     def _move(self, gradients: list[Tensor], lr: float) -> None:
-        averages = self.moments["momentum"]
+        averages = self.memory["momentum"]
         for weight, gradient, average in zip(self.weights, gradients, averages, strict=True):
             average.lerp_(gradient, 1 - self.momentum)
             # kernels are kept channels-last: in that order they are a matrix without being copied

@@ -85,9 +85,9 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     if state.average:
         groups["average"] = state.average.state_dict()
     for number, optimizer in enumerate(state.optimizers):
-        for moment, values in optimizer.moments.items():
+        for name, values in optimizer.memory.items():
             kept = {str(index): value for index, value in enumerate(values)}
-            groups[f"optimizer/{number}/{moment}"] = kept
+            groups[f"optimizer/{number}/{name}"] = kept
     return {f"{group}/{name}": v for group, values in groups.items() for name, v in values.items()}
 
 
@@ -100,8 +100,8 @@ def _fill(state: TrainingState, tensors: dict[str, Tensor]) -> None:
     if state.average:
         state.average.load_state_dict(groups["average"])
     for number, optimizer in enumerate(state.optimizers):
-        for moment, values in optimizer.moments.items():
-            kept = groups[f"optimizer/{number}/{moment}"]
+        for name, values in optimizer.memory.items():
+            kept = groups[f"optimizer/{number}/{name}"]
             # copied, so that they keep the memory layout of their weights
             for index, value in enumerate(values):
                 value.copy_(kept[str(index)])
