@@ -66,7 +66,7 @@ def check_parity(checkpoint: Checkpoint, path: Path, split: Split, tolerance: fl
         raise UserError(
             f"the exported model differs from PyTorch by {parity.max_difference:.2g} in the "
             f"probabilities of test image {int(difference.argmax())}, more than "
-            f"export.tolerance={tolerance:g} allows: look in exporting/graph.py for a layer written "
-            "as another"
+            f"export.tolerance={tolerance:g} allows: a layer is written as something else in "
+            "exporting/graph.py"
         )
     return parity
