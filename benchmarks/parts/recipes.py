@@ -11,8 +11,8 @@ ROUNDS, IMAGES, TOY_IMAGES = 3, 20_000, 640
 TARGETS = {"fp32": 2.5, "auto": 4.0}
 
 OBSTACLES = {
-    "mlp": "the weights are read and written by both cores in every step: matrix products take "
-    "twice as long as they do when their weights lie in the cache already",
+    "mlp": "the shortest loop of PyTorch's own operations, without batches to gather or losses to "
+    "add up, is only a fifth faster; keeping weights in bfloat16 beside those in float32 gains 7 %",
     "cnn": "torch's max-pooling, with its 64-bit indices, and its gradient take a third of a step, "
     "in either number format",
 }
