@@ -1,6 +1,7 @@
 """Recipes: what they promise to build, and that their flags reach the params."""
 
 import math
+import shutil
 from typing import Any
 
 import pytest
@@ -161,6 +162,17 @@ def queued_params(project: Project) -> Params:
     """The params of the only queued experiment."""
     text = project.git("show", "refs/exps/celery/stash:params.yaml")
     return parse_section(Params, yaml.safe_load(text), "queued")
+
+
+def test_every_recipe_can_follow_every_other_in_one_workspace(make_project: MakeProject) -> None:
+    # DVC writes params.yaml anew each time, and can't empty a list that it has written
+    project = make_project()
+    shutil.copyfile(ROOT / "params.yaml", project.root / "params.yaml")
+    project.commit()
+    for name in ("mlp-128", "cnn-1", "fast", "cnn-1"):
+        line = f"dvc exp run prepare $(reprovision recipe {name}) -S data.source=data/digits.yaml"
+        project.run("bash", "-c", line)
+        assert load_params(project.root / "params.yaml").model == params_of(name).model
 
 
 def test_the_size_of_a_network_is_the_sum_of_its_weights() -> None:

@@ -24,6 +24,11 @@ def _refuse_booleans(value: Any) -> Any:
     return value
 
 
+def _none_is_empty(value: Any) -> Any:
+    """No list is an empty one: DVC can't empty a list that it has written, but can take it away."""
+    return [] if value is None else value
+
+
 # after the field: what is allowed then stands in the JSON schema, from which it is told
 _number = BeforeValidator(_refuse_booleans)
 Count = Annotated[int, Field(ge=1), _number]
@@ -108,7 +113,7 @@ class ConvParams(Section):
 
 class ModelParams(Section):
     name: Literal["mlp", "cnn"]
-    hidden: Annotated[list[Width], Field(max_length=100)]
+    hidden: Annotated[list[Width], Field(max_length=100), BeforeValidator(_none_is_empty)]
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
     dropout: Fraction
     init: Init
