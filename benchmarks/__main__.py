@@ -51,6 +51,8 @@ def _measure(name: str, toy: bool, out: Path) -> None:
     if samples:
         save_result(result, out)
         print(f"\n{table(part.rows(samples))}\n\n{result.seconds:,.0f} s in all", flush=True)
+        if toy:
+            print("measured on a few images: these figures mean nothing")
 
 
 if __name__ == "__main__":

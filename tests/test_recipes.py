@@ -130,7 +130,7 @@ def test_each_recipe_promises_time_and_accuracy() -> None:
     for name, recipe in RECIPES.items():
         line = next(line for line in said.splitlines() if line.startswith(f"{name} "))
         assert recipe.about in line
-        assert f"{recipe.accuracy:.1f} %" in line
+        assert f"{recipe.accuracy:g} %" in line
         assert " s " in line
 
 
@@ -162,6 +162,15 @@ def queued_params(project: Project) -> Params:
     """The params of the only queued experiment."""
     text = project.git("show", "refs/exps/celery/stash:params.yaml")
     return parse_section(Params, yaml.safe_load(text), "queued")
+
+
+def test_a_misspelt_recipe_does_not_train_anything_else(make_project: MakeProject) -> None:
+    project = make_project()
+    done = project.run("bash", "-c", "dvc exp run $(reprovision recipe cnn1)", check=False)
+    assert done.returncode != 0
+    assert "there is no recipe cnn1: choose one of fast, " in done.stderr
+    assert "no.such.recipe" in done.stderr
+    assert "Running stage" not in done.stdout
 
 
 def test_every_recipe_can_follow_every_other_in_one_workspace(make_project: MakeProject) -> None:

@@ -22,6 +22,7 @@ from reprovision.models.checkpoint import save_checkpoint
 from reprovision.models.inference import score
 from reprovision.training import loop
 from reprovision.training.choices import build_loss, build_optimizers, schedule
+from reprovision.training.hardware import set_threads
 from reprovision.training.history import Epoch, read_history, write_history
 from reprovision.training.loop import TrainingState, Watcher
 from reprovision.training.muon import NEWTON_SCHULZ_STEPS, Muon
@@ -281,6 +282,14 @@ def test_no_training_imports_the_compiler_that_it_does_not_use(prepared: Path) -
     command = [sys.executable, "-c", WITHOUT_COMPILER, str(prepared)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+def test_more_threads_than_processors_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    set_threads(tiny_params(**{"train.threads": 1000}).train)
+    assert "warning: train.threads is 1000, but there are" in capsys.readouterr().err
+    assert torch.get_num_threads() == 1000
+    torch.set_num_threads(before)
 
 
 def test_torch_is_told_to_fail_rather_than_to_give_other_bytes(prepared: Path) -> None:

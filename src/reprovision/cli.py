@@ -30,11 +30,14 @@ def recipe(name: str | None, list_all: bool) -> None:
 
     def run() -> None:
         if name and not list_all:
+            if name not in load_recipes():
+                # without any flag `dvc exp run $(...)` would train something else: it refuses this
+                print(f"-S no.such.recipe={name}")
             print(" ".join(find_recipe(name).flags()))
             return
         print(f"{'recipe':<15} {'accuracy':>9} {'training':>9}  for")
         for known, found in load_recipes().items():
-            print(f"{known:<15} {found.accuracy:>7.1f} % {found.seconds:>7.0f} s  {found.about}")
+            print(f"{known:<15} {found.accuracy:>7g} % {found.seconds:>7g} s  {found.about}")
 
     _exit(run)
 

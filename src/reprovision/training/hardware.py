@@ -1,6 +1,7 @@
 """What the machine can do: devices, threads, number formats."""
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -34,8 +35,16 @@ def set_threads(params: TrainParams) -> None:
 
     Sums are split among threads, so that their number can change the last bits of a result.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(available or 1 if params.threads == "auto" else params.threads)
+    affinity = getattr(os, "sched_getaffinity", None)
+    available = (len(affinity(0)) if affinity else os.cpu_count()) or 1
+    threads = available if params.threads == "auto" else params.threads
+    if threads > available:
+        print(
+            f"warning: train.threads is {threads}, but there are {available} processors: "
+            "threads that wait for each other can be many times slower",
+            file=sys.stderr,
+        )
+    torch.set_num_threads(threads)
 
 
 def be_deterministic(params: TrainParams, device: torch.device) -> None:
