@@ -1,7 +1,6 @@
 """Results as files: benchmarks/results/NAME.json, samples with the machine they are from."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import psutil
 from benchmarks.process import ROOT, fresh
 from benchmarks.samples import Row, Sample
 from reprovision.core.files import write_json
+from reprovision.core.git import git_or_none
 
 FOLDER = ROOT / "benchmarks" / "results"
 
@@ -86,13 +86,9 @@ def table(rows: Sequence[Row]) -> str:
 
 def _commit() -> str:
     """The commit that is measured, and whether anything but earlier results has changed since."""
-    commit = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs")
-    return f"{commit or 'unknown'}{'-dirty' if changed else ''}"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
+    commit = git_or_none("-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    if commit is None:
+        return "unknown"
+    others = (".", ":!benchmarks/results", ":!docs")
+    changed = git_or_none("-C", str(ROOT), "status", "--porcelain", "--", *others)
+    return f"{commit.decode().strip()}{'-dirty' if changed else ''}"

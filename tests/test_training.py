@@ -267,7 +267,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, "tests")
-from project import ROOT, tiny_params
+from project import tiny_params
 from test_training import EVERYTHING, OPTIMIZERS, trained
 
 for optimizer in OPTIMIZERS:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from reprovision.core.errors import UserError
 from reprovision.core.stage import guard
 
 # commands import what they need when they are called: torch and mlflow take seconds
@@ -30,10 +31,13 @@ def recipe(name: str | None, list_all: bool) -> None:
 
     def run() -> None:
         if name and not list_all:
-            if name not in load_recipes():
+            try:
+                flags = find_recipe(name).flags()
+            except UserError:
                 # without any flag `dvc exp run $(...)` would train something else: it refuses this
                 print(f"-S no.such.recipe={name}")
-            print(" ".join(find_recipe(name).flags()))
+                raise
+            print(" ".join(flags))
             return
         print(f"{'recipe':<15} {'accuracy':>9} {'training':>9}  for")
         for known, found in load_recipes().items():
