@@ -17,7 +17,7 @@ from benchmarks.results import (
 )
 
 QUIET = 10
-"""Percentage of the processor above which others disturb."""
+"""Background CPU load in percent above which timings are not reliable."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +44,7 @@ def _measure(name: str, toy: bool, out: Path) -> None:
     machine = describe_machine()
     print(f"\n{name}: {part.TITLE}\n{header(machine)}", flush=True)
     if float(machine["busy"]) > QUIET:
-        print("the machine is not quiet: don't trust these times")
+        print("there is background load: these times are not reliable")
     began = time.perf_counter()
     samples = part.take(toy)
     result = Result(name, machine, toy, time.perf_counter() - began, samples)
@@ -52,7 +52,7 @@ def _measure(name: str, toy: bool, out: Path) -> None:
         save_result(result, out)
         print(f"\n{table(part.rows(samples))}\n\n{result.seconds:,.0f} s in all", flush=True)
         if toy:
-            print("measured on a few images: these figures mean nothing")
+            print("measured on a few images: these numbers mean nothing")
 
 
 if __name__ == "__main__":

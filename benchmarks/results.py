@@ -16,7 +16,7 @@ from reprovision.core.git import git_or_none
 FOLDER = ROOT / "benchmarks" / "results"
 
 LISTENING = 3.0
-"""Seconds over which the use of the processor by others is measured."""
+"""Seconds over which the background CPU load is measured."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Result:
     """All that one part measured.
 
     Attributes:
-        machine: processor, versions, commit; and what percentage of all cores others used just
-            before it began, which should be near 0.
+        machine: processor, versions, commit, and the background CPU load just before, in percent of
+            all cores, which should be near 0.
         toy: measured on a few images: it means nothing.
         seconds: how long the part took.
     """
@@ -66,7 +66,7 @@ def header(machine: dict[str, str]) -> str:
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {numbers}, {machine['memory']}, "
         f"{machine['platform']}\n{versions}; commit {machine['commit']}; "
-        f"others used {machine['busy']} % of the processor before"
+        f"background CPU load {machine['busy']} %"
     )
 
 

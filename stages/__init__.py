@@ -1,6 +1,7 @@
-"""The stages of the pipeline, one thin script each, run as `python -m stages.NAME`.
+"""The stages of the pipeline, one short script each, run as `python -m stages.NAME`.
 
-They are the only code that names output paths, together with dvc.yaml.
+Each reads params.yaml, calls the package and writes its outputs where `results/layout.py` and
+dvc.yaml say.
 """
 
 import sys

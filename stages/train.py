@@ -2,43 +2,47 @@
 
 import time
 
-from reprovision.core.files import workspace
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info, load_split
-from reprovision.models import count_weights
 from reprovision.models.checkpoint import save_checkpoint
-from reprovision.tracking.live import LiveRun
-from reprovision.tracking.notes import write_note
+from reprovision.models.classifier import count_parameters
+from reprovision.results import layout
+from reprovision.results.fingerprint import run_key, training_key
+from reprovision.results.history import write_history
+from reprovision.tracking.environment import save_environment
+from reprovision.tracking.live import LiveLogging
 from reprovision.training import loop
-from reprovision.training.history import write_history
-from reprovision.training.identity import run_key, training_key
-from reprovision.training.progress import Progress
-from reprovision.training.resuming import ResumeFolder
+from reprovision.training.callbacks import HistoryWriter, Progress
+from reprovision.training.resume import ResumeFolder
 
 
-def main(prepared: str, checkpoint: str, history: str) -> None:
-    params, info = load_params(), load_info(prepared)
-    train, val = load_split(prepared, "train"), load_split(prepared, "val")
-    key = training_key(params, info)
+def main() -> None:
+    """Trains, or resumes an interrupted training; writes the checkpoint and the history."""
+    params, info = load_params(), load_info(layout.PREPARED)
+    train, val = load_split(layout.PREPARED, "train"), load_split(layout.PREPARED, "val")
+    training = training_key(params, info)
+    key = run_key(params, training)
     state = loop.start(params, info)
     hardware = loop.describe_hardware(state, params)
-    weights = count_weights(state.classifier)
-    print(f"{params.model.name}, {weights:,} weights; {', '.join(map(' '.join, hardware.items()))}")
+    count = count_parameters(state.classifier)
+    print(
+        f"{params.model.name}, {count:,} parameters; {', '.join(map(' '.join, hardware.items()))}"
+    )
 
-    resume = ResumeFolder(workspace() / ".resume", key, hardware)
+    resume = ResumeFolder(layout.resume_folder(), training, hardware)
     if resume.restore(state):
-        print(f"going on after epoch {len(state.history)} of an interrupted run")
+        print(f"training resumed from epoch {len(state.history)}")
     progress = Progress(params.train.epochs, len(state.history), len(train))
-    live = LiveRun(params, run_key(params, key))
-    began = time.perf_counter()
-    loop.train(state, train, val, params, [resume, progress, live])
-    seconds = time.perf_counter() - began
-
-    save_checkpoint(checkpoint, state.shipped, params.model, info)
-    write_history(history, state.history)
-    write_note(run_key(params, key), seconds, hardware)
-    live.close()
+    with LiveLogging(params, key) as live:
+        callbacks = [resume, HistoryWriter(layout.HISTORY), progress, live]
+        began = time.perf_counter()
+        loop.train(state, train, val, params, callbacks)
+        seconds = time.perf_counter() - began
+        save_checkpoint(layout.CHECKPOINT, state.saved_model, params.model, info)
+        # also where all epochs were trained before an interruption
+        write_history(layout.HISTORY, state.history)
+        save_environment(key, seconds, live.epoch_times, hardware)
     resume.delete()
 
 

@@ -86,7 +86,7 @@ def reproduced_template(
     """
     project = projects.copy(blank_template, tmp_path_factory.mktemp("reproduced"))
     done = project.repro()
-    project.said = done.stdout + done.stderr
+    project.first_output = done.stdout + done.stderr
     project.commit("results")
     return project
 
@@ -153,7 +153,7 @@ def swept(tmp_path: Path, swept_template: Project) -> Project:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of prepared tensors: the digits as the tiny params have them; don't write there."""
     from reprovision.sources import open_source
-    from reprovision.sources.preparing import prepare
+    from reprovision.sources.prepare import prepare
 
     folder = tmp_path_factory.mktemp("prepared")
     prepare(open_source(ROOT / "data" / "digits.yaml", folder), tiny_params().data, folder)

@@ -87,20 +87,20 @@ class Project:
     Attributes:
         root: its folder.
         env: the environment of its commands; a test may add to it, e.g. MLFLOW_TRACKING_URI.
-        said: by the `dvc repro` that made the results, stdout first; empty where nothing has run.
+        output: of the `dvc repro` that made the results, stdout first; empty where nothing has run.
     """
 
     def __init__(self, root: Path, env: Mapping[str, str]) -> None:
         self.root = root
         self.env = dict(env)
-        self.said = ""
+        self.first_output = ""
 
     # ---- running things
 
     def run(
         self, *command: str, check: bool = True, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the project's folder; returns what it said on stdout and stderr.
+        """Runs a command in the project's folder; returns what it output on stdout and stderr.
 
         Args:
             check: fail the test, showing the output, where the command fails.
@@ -142,11 +142,11 @@ class Project:
         Fails the test where the command succeeds, shows a stack trace, or says more than one error.
         """
         done = self.run(*command, check=False)
-        said = done.stdout + done.stderr
-        assert done.returncode != 0, f"{' '.join(command)} succeeded:\n{said}"
-        assert "Traceback" not in said, said
-        errors = [line for line in said.splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1, said
+        output = done.stdout + done.stderr
+        assert done.returncode != 0, f"{' '.join(command)} succeeded:\n{output}"
+        assert "Traceback" not in output, output
+        errors = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, output
         return errors[0].removeprefix("error: ")
 
     def repro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -160,8 +160,7 @@ class Project:
     def stage(self, name: str) -> tuple[str, ...]:
         """The command of a stage as dvc.yaml has it, without DVC around it."""
         stages = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
-        source = self.params()["data"]["source"]
-        return tuple(stages[name]["cmd"].replace("${data.source}", source).split())
+        return tuple(stages[name]["cmd"].split())
 
     def run_queue(self, workers: int, timeout: float = 300) -> None:
         """Runs all queued experiments and waits until the workers have finished them."""
@@ -184,7 +183,7 @@ class Project:
     # ---- Git and files
 
     def git(self, *arguments: str) -> str:
-        """What `git ...` says."""
+        """The output of `git ...`."""
         return self.run("git", *arguments).stdout.strip()
 
     def commit(self, message: str = "change") -> str:
@@ -281,7 +280,8 @@ def tiny_tree(**changes: Any) -> dict[str, Any]:
 
 def tiny_params(**changes: Any) -> "Params":
     """The same, checked: `tiny_params(**{"train.lr": 0.1})`."""
-    from reprovision.core.params import Params, parse_section
+    from reprovision.core.params import Params
+    from reprovision.core.yaml_files import parse_section
 
     return parse_section(Params, tiny_tree(**changes), "params")
 
@@ -319,7 +319,7 @@ def copy(original: Project, root: Path) -> Project:
     if (root / "mlflow.db").exists():
         _relocate(root / "mlflow.db", str(original.root), str(root))
     project = Project(root, original.env)
-    project.said = original.said
+    project.first_output = original.first_output
     return project
 
 

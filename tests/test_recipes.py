@@ -1,7 +1,8 @@
-"""Recipes: what they promise to build, and that their flags reach the params."""
+"""Recipes: the networks they build, and that their flags reach the params."""
 
 import math
 import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from torch import nn
 
 from reprovision.cli import main
 from reprovision.core.errors import UserError
-from reprovision.core.params import Params, flatten, load_params, parse_section
-from reprovision.models import Classifier, build_model, count_weights
+from reprovision.core.params import Params, load_params
+from reprovision.core.yaml_files import flatten, parse_section
+from reprovision.models.classifier import Classifier, build_model, count_parameters
 from reprovision.recipes import find_recipe, load_recipes
 
 RECIPES = load_recipes()
@@ -37,13 +39,13 @@ def layers(name: str) -> list[nn.Linear | nn.Conv2d]:
     return [m for m in network_of(name).modules() if isinstance(m, nn.Linear | nn.Conv2d)]
 
 
-def test_the_tutorials_and_our_own_are_there_by_name() -> None:
+def test_the_tutorials_and_our_own_have_names() -> None:
     wanted = {"mlp-512-256", "mlp-500-256", "mlp-128", "cnn-1", "cnn-2", "fast", "accurate"}
     assert wanted <= set(RECIPES)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_each_recipe_decides_everything_that_its_result_depends_on(name: str) -> None:
+def test_each_recipe_sets_all_params_that_its_result_depends_on(name: str) -> None:
     keys = flatten(load_params(ROOT / "params.yaml"))
     sections = {k for k in keys if k.startswith(("data.", "model.", "train."))}
     assert set(RECIPES[name].params) == sections - {"train.device", "train.threads"}
@@ -83,7 +85,7 @@ def fans(layer: nn.Linear | nn.Conv2d) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", ["cnn-1", "cnn-2", "cnn-2-softmax"])
-def test_the_convolutional_tutorials_start_from_kaiming_and_at_last_xavier(name: str) -> None:
+def test_the_convolutional_tutorials_use_kaiming_and_last_xavier_initialization(name: str) -> None:
     *earlier, last = layers(name)
     for layer in earlier:
         check_uniform(layer.weight, math.sqrt(6 / fans(layer)[0]))
@@ -91,13 +93,13 @@ def test_the_convolutional_tutorials_start_from_kaiming_and_at_last_xavier(name:
 
 
 @pytest.mark.parametrize("name", ["mlp-512-256", "mlp-500-256", "mlp-128"])
-def test_the_perceptrons_start_from_pytorchs_own(name: str) -> None:
+def test_the_perceptrons_use_pytorchs_own_initialization(name: str) -> None:
     for layer in layers(name):
         check_uniform(layer.weight, 1 / math.sqrt(fans(layer)[0]))
 
 
 def check_uniform(weight: torch.Tensor, bound: float) -> None:
-    """That weights are uniform between -bound and bound, as far as their number can tell."""
+    """Checks that parameters are uniform between -bound and bound, within chance."""
     assert weight.abs().max() <= bound
     # the standard error of a uniform distribution's deviation, five of them
     allowed = 5 * 0.45 / math.sqrt(weight.numel())
@@ -115,7 +117,7 @@ def check_uniform(weight: torch.Tensor, bound: float) -> None:
         ("cnn-2-softmax", {"loss": "softmax_cross_entropy"}),
     ],
 )
-def test_the_tutorials_train_as_they_say(name: str, values: dict[str, Any]) -> None:
+def test_each_tutorial_trains_with_its_own_params(name: str, values: dict[str, Any]) -> None:
     params = params_of(name)
     for key, value in values.items():
         assert getattr(params.train, key) == value
@@ -125,20 +127,20 @@ def test_the_tutorials_train_as_they_say(name: str, values: dict[str, Any]) -> N
     assert params.data.normalize == ("half" if name == "mlp-128" else "none")
 
 
-def test_each_recipe_promises_time_and_accuracy() -> None:
-    said = CliRunner().invoke(main, ["recipe", "--list"]).output
+def test_the_list_shows_the_time_and_accuracy_to_expect() -> None:
+    output = CliRunner().invoke(main, ["recipe", "--list"]).output
     for name, recipe in RECIPES.items():
-        line = next(line for line in said.splitlines() if line.startswith(f"{name} "))
+        line = next(line for line in output.splitlines() if line.startswith(f"{name} "))
         assert recipe.about in line
         assert f"{recipe.accuracy:g} %" in line
         assert " s " in line
 
 
-def test_without_a_name_all_recipes_are_shown() -> None:
+def test_without_a_name_all_recipes_are_listed() -> None:
     assert CliRunner().invoke(main, ["recipe"]).output.count("\n") == len(RECIPES) + 1
 
 
-def test_an_unknown_recipe_is_told_with_those_that_are_there() -> None:
+def test_an_unknown_recipe_is_reported_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"there is no recipe cnn-3: choose one of fast, "):
         find_recipe("cnn-3")
 
@@ -146,34 +148,65 @@ def test_an_unknown_recipe_is_told_with_those_that_are_there() -> None:
 def test_the_flags_survive_a_shell_and_dvc(make_project: MakeProject) -> None:
     project = make_project()
     line = "dvc exp run --queue $(reprovision recipe cnn-2) -S data.source=data/digits.yaml"
+    before = project.params()
     project.run("bash", "-c", line)
-    assert flatten(queued_params(project)) == flatten(
-        parse_section(
-            Params,
-            changed(
-                project.params(), RECIPES["cnn-2"].params | {"data.source": "data/digits.yaml"}
-            ),
-            "expected",
-        )
-    )
-
-
-def queued_params(project: Project) -> Params:
-    """The params of the only queued experiment."""
     text = project.git("show", "refs/exps/celery/stash:params.yaml")
-    return parse_section(Params, yaml.safe_load(text), "queued")
+    expected = RECIPES["cnn-2"].params | {"data.source": "data/digits.yaml"}
+    assert yaml.safe_load(text) == changed(before, expected)
 
 
-def test_a_misspelt_recipe_does_not_train_anything_else(make_project: MakeProject) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_flag_holds_a_blank_at_which_a_shell_would_split(name: str) -> None:
+    assert not any(set(" \t\n") & set(flag) for flag in RECIPES[name].flags())
+
+
+@pytest.fixture
+def preparing(make_project: MakeProject) -> Project:
+    """A project whose pipeline ends with prepare."""
     project = make_project()
-    done = project.run("bash", "-c", "dvc exp run $(reprovision recipe cnn1)", check=False)
-    assert done.returncode != 0
-    assert "there is no recipe cnn1: choose one of fast, " in done.stderr
-    assert "no.such.recipe" in done.stderr
-    assert "Running stage" not in done.stdout
+    stages = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]
+    pipeline = {"stages": {"prepare": stages["prepare"]}}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    project.commit()
+    return project
 
 
-def test_every_recipe_can_follow_every_other_in_one_workspace(make_project: MakeProject) -> None:
+def run_recipe(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return project.run("reprovision", "recipe", *arguments, check=False)
+
+
+def test_run_runs_an_experiment_with_the_recipe_and_the_users_changes(preparing: Project) -> None:
+    changes = {"data.source": "data/digits.yaml", "data.normalize": "none", "train.epochs": 1}
+    flags = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
+    expected = changed(preparing.params(), RECIPES["mlp-128"].params | changes)
+    done = run_recipe(preparing, "mlp-128", "--run", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert preparing.params() == expected
+    assert preparing.json("data/prepared/dataset.json")["mean"] == [0]
+    assert preparing.git("for-each-ref", "refs/exps", "--format=x") != "", "it is an experiment"
+
+
+def test_run_exits_with_the_status_of_dvc(preparing: Project) -> None:
+    failed = run_recipe(preparing, "mlp-128", "--run", "-S", "data.source=data/missing.yaml")
+    assert failed.returncode not in (0, 1)
+    assert "data/missing.yaml" in failed.stderr
+
+
+def test_a_change_without_run_is_a_wrong_command_line(make_project: MakeProject) -> None:
+    assert run_recipe(make_project(), "mlp-128", "-S", "train.lr=0.1").returncode == 2
+
+
+@pytest.mark.parametrize("options", [[], ["--run"]])
+def test_an_unknown_recipe_prints_no_flags_and_trains_nothing(
+    make_project: MakeProject, options: list[str]
+) -> None:
+    done = run_recipe(make_project(), "cnn1", *options)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: there is no recipe cnn1: choose one of fast, ")
+
+
+def test_recipes_can_run_one_after_another_in_one_workspace(make_project: MakeProject) -> None:
     # DVC writes params.yaml anew each time, and can't empty a list that it has written
     project = make_project()
     shutil.copyfile(ROOT / "params.yaml", project.root / "params.yaml")
@@ -184,5 +217,5 @@ def test_every_recipe_can_follow_every_other_in_one_workspace(make_project: Make
         assert load_params(project.root / "params.yaml").model == params_of(name).model
 
 
-def test_the_size_of_a_network_is_the_sum_of_its_weights() -> None:
-    assert count_weights(network_of("mlp-128")) == 784 * 128 + 128 + 128 * 10 + 10
+def test_the_size_of_a_network_is_the_number_of_its_parameters() -> None:
+    assert count_parameters(network_of("mlp-128")) == 784 * 128 + 128 + 128 * 10 + 10

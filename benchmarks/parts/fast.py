@@ -83,16 +83,16 @@ def rows(samples: list[Sample]) -> list[Row]:
 
 
 def promise(recipe: str, seconds: Sequence[float], accuracies: Sequence[float]) -> Row:
-    """Whether a recipe keeps what recipes.yaml says of it."""
-    said = find_recipe(recipe)
+    """Whether a recipe keeps what recipes.yaml promises."""
+    promised = find_recipe(recipe)
     met = (
-        statistics.fmean(accuracies) >= said.accuracy - SLACK_ACCURACY
-        and median(seconds) <= said.seconds * SLACK_SECONDS
+        statistics.fmean(accuracies) >= promised.accuracy - SLACK_ACCURACY
+        and median(seconds) <= promised.seconds * SLACK_SECONDS
     )
     return Row(
         f"promise of the recipe {recipe}",
         f"{statistics.fmean(accuracies):.2f} % in {median(seconds):,.2f} s",
-        f"promised {said.accuracy} % in {said.seconds:g} s",
+        f"promised {promised.accuracy} % in {promised.seconds:g} s",
         "",
         f"within {SLACK_ACCURACY} points and {SLACK_SECONDS} times the seconds",
         met,

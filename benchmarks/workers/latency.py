@@ -17,8 +17,8 @@ def export(recipe: str, prepared: str, folder: str) -> dict[str, float]:
     from benchmarks.workers.params import params_of
     from reprovision.data.dataset import load_info
     from reprovision.exporting.onnx import export_onnx
-    from reprovision.models import build_model
     from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
+    from reprovision.models.classifier import build_model
 
     params, info = params_of(recipe), load_info(prepared)
     torch.manual_seed(0)

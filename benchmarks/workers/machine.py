@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from reprovision.tracking.notes import describe_environment
+from reprovision.tracking.environment import describe_environment
 
 
 def describe() -> dict[str, str]:

@@ -10,11 +10,13 @@ from typing import Any
 from benchmarks.workers.machine import memory_mib
 from benchmarks.workers.params import params_of
 from reprovision.data.dataset import Split, load_info, load_split
-from reprovision.models import build_model
 from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
+from reprovision.models.classifier import build_model
 from reprovision.models.inference import score
 from reprovision.training import loop
+from reprovision.training.callbacks import Callback
 from reprovision.training.hardware import set_threads
+from reprovision.training.running_metrics import RunningMetrics
 
 
 def head(split: Split, images: int | None) -> Split:
@@ -33,7 +35,7 @@ def train(
     began = time.perf_counter()
     loop.train(state, train, val, params)
     seconds = time.perf_counter() - began
-    accuracy = 100 * score(state.shipped, test, params.evaluate.batch_size).accuracy
+    accuracy = 100 * score(state.saved_model, test, params.evaluate.batch_size).accuracy
     return {
         "seconds": seconds,
         "accuracy": accuracy,
@@ -49,11 +51,11 @@ def train_for(recipe: str, prepared: str, seconds: float) -> dict[str, float]:
     params = params_of(recipe, train__epochs=1)
     train, val = load_split(prepared, "train"), load_split(prepared, "val")
     state = loop.start(params, load_info(prepared))
-    watcher = _Stopwatch(seconds)
+    stopwatch = _Stopwatch(seconds)
     with suppress(_TimeIsUpError):
-        loop.train(state, train, val, params, [watcher])
+        loop.train(state, train, val, params, [stopwatch])
     return {
-        "images_per_second": watcher.images / watcher.seconds,
+        "images_per_second": stopwatch.images / stopwatch.seconds,
         "anonymous_mib": memory_mib("RssAnon"),
     }
 
@@ -62,22 +64,22 @@ class _TimeIsUpError(Exception):
     pass
 
 
-class _Stopwatch(loop.Watcher):
+class _Stopwatch(Callback):
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.began = time.perf_counter()
         self.images = 0
         self.seconds = 0.0
 
-    def batch_done(self, epoch: int, totals: loop.Totals) -> None:
-        self.images = totals.images
+    def on_batch_end(self, epoch: int, metrics: RunningMetrics) -> None:
+        self.images = metrics.images
         self.seconds = time.perf_counter() - self.began
         if self.seconds > self.limit:
             raise _TimeIsUpError
 
 
 def evaluate(recipe: str, prepared: str, images: int | None = None) -> dict[str, float]:
-    """Scores the test images with fresh weights, after one batch to warm up."""
+    """Scores the test images with new parameters, after one batch to warm up."""
     params, info = params_of(recipe), load_info(prepared)
     test = head(load_split(prepared, "test"), images)
     set_threads(params.train)

@@ -1,6 +1,6 @@
-"""Our loop against the arithmetic that it can't do without, in turn in one process.
+"""Our loop against the bare arithmetic of training, in turn in one process.
 
-A ratio near 1 would drown in what differs between two processes.
+The differences between two processes are larger than the ratio that is measured.
 """
 
 import time
@@ -12,7 +12,7 @@ from benchmarks.workers.params import params_of
 from reprovision.core.params import Params
 from reprovision.data.dataset import DatasetInfo, Split, load_info, load_split
 from reprovision.training import loop
-from reprovision.training.choices import build_loss
+from reprovision.training.factories import build_loss
 from reprovision.training.hardware import autocast, choose_precision
 
 
@@ -43,9 +43,9 @@ def _bare_steps(params: Params, info: DatasetInfo, split: Split) -> float:
     """Forward, backward and optimiser step for as many images, always the same ones."""
     state = loop.start(params, info)
     model, optimizers = state.classifier.train(), state.optimizers
-    for optimizer in optimizers:
-        # without a schedule the full rate would drive the weights beyond all numbers
-        optimizer.lr *= 0.01
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        # without a schedule the full rate would make the loss infinite
+        group["lr"] *= 0.01
     size = params.train.batch_size
     pixels = torch.from_numpy(split.images[:size].copy())
     labels = torch.from_numpy(split.labels[:size].copy())
@@ -62,4 +62,5 @@ def _bare_steps(params: Params, info: DatasetInfo, split: Split) -> float:
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
+            optimizer.zero_grad()
     return time.perf_counter() - began

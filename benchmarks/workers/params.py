@@ -4,7 +4,8 @@ from typing import Any
 
 from benchmarks.data import change
 from benchmarks.process import ROOT
-from reprovision.core.params import Params, load_yaml, parse_section
+from reprovision.core.params import Params
+from reprovision.core.yaml_files import load_yaml, parse_section
 from reprovision.recipes import find_recipe
 
 DEFAULT = "default"

@@ -7,7 +7,7 @@ from benchmarks.process import ROOT
 from benchmarks.workers.machine import memory_mib
 from benchmarks.workers.params import params_of
 from reprovision.sources import open_source
-from reprovision.sources.preparing import prepare
+from reprovision.sources.prepare import prepare
 
 
 def ours(recipe: str, folder: str, source: str = "", downloads: str = "") -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The tutorials' way: torchvision's MNIST, transformed an image at a time by a DataLoader."""
+"""The tutorials' way: torchvision's MNIST, transformed one image at a time by a DataLoader."""
 
 import hashlib
 import time
@@ -14,7 +14,7 @@ from torchvision.datasets import MNIST
 from benchmarks.process import ROOT
 from benchmarks.workers.params import params_of
 from reprovision.core.params import Params
-from reprovision.models import build_model
+from reprovision.models.classifier import build_model
 
 
 def mnist(train: bool, transform: object, images: int | None = None, root: str = "") -> MNIST:
@@ -97,6 +97,6 @@ def _transform(params: Params) -> transforms.Compose:
     return transforms.Compose(steps)
 
 
-def _network(params: Params) -> nn.Sequential:
+def _network(params: Params) -> nn.Module:
     """The recipe's network; its input is scaled by the transform and not in the model."""
     return build_model(params.model, (1, 28, 28), 10, (0.0,), (1.0,)).network

@@ -1,49 +1,53 @@
 """The command line: `reprovision COMMAND`."""
 
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from reprovision.core.errors import UserError
-from reprovision.core.stage import guard
+from reprovision.core.stage import handle_errors
 
 # commands import what they need when they are called: torch and mlflow take seconds
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """Commands that return their exit status; a user's mistake is one sentence on stderr."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        invoke = super().invoke
+        ctx.exit(handle_errors(lambda: invoke(ctx)))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="reprovision")
 def main() -> None:
-    """What goes with the pipeline: recipes, comparisons, proofs."""
+    """Tools around the pipeline: recipes, comparisons, reproduction, the model registry."""
 
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--list", "list_all", is_flag=True, help="Show all recipes and what they promise.")
-def recipe(name: str | None, list_all: bool) -> None:
-    """Print the flags that set a recipe's params.
+@click.option("--list", "list_all", is_flag=True, help="Show all recipes and what to expect.")
+@click.option("--run", "run_it", is_flag=True, help="Train it: call `dvc exp run` with the flags.")
+@click.option(
+    "-S", "overrides", multiple=True, metavar="KEY=VALUE", help="With --run, change a param."
+)
+def recipe(name: str | None, list_all: bool, run_it: bool, overrides: tuple[str, ...]) -> None:
+    """Train a recipe, or print the flags of `dvc exp run` that set its params.
 
-    Train one with: uv run dvc exp run $(uv run reprovision recipe NAME)
+    Train one with: uv run reprovision recipe NAME --run
     """
-    from reprovision.recipes import find_recipe, load_recipes
+    from reprovision.recipes import find_recipe, load_recipes, run_recipe
 
-    def run() -> None:
-        if name and not list_all:
-            try:
-                flags = find_recipe(name).flags()
-            except UserError:
-                # without any flag `dvc exp run $(...)` would train something else: it refuses this
-                print(f"-S no.such.recipe={name}")
-                raise
-            print(" ".join(flags))
-            return
+    if (run_it and not name) or (overrides and not run_it):
+        raise click.UsageError("--run needs a NAME, and -S needs --run")
+    if list_all or not name:
         print(f"{'recipe':<15} {'accuracy':>9} {'training':>9}  for")
         for known, found in load_recipes().items():
             print(f"{known:<15} {found.accuracy:>7g} % {found.seconds:>7g} s  {found.about}")
-
-    _exit(run)
+    elif run_it:
+        run_recipe(find_recipe(name), overrides)
+    else:
+        print(" ".join(find_recipe(name).flags()))
 
 
 class _Limit(click.ParamType[tuple[str, float]]):
@@ -69,7 +73,7 @@ class _Limit(click.ParamType[tuple[str, float]]):
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write a page with thumbnails and curves, too.",
+    help="Also write a page with thumbnails and curves.",
 )
 @click.option(
     "--alpha",
@@ -94,26 +98,26 @@ def diff(
     max_drop: tuple[tuple[str, float], ...],
     minima: tuple[tuple[str, float], ...],
     maxima: tuple[tuple[str, float], ...],
-) -> None:
-    """Tell whether HEAD is better than BASE, or only differs by chance.
+) -> int:
+    """Test whether HEAD is better than BASE, or only differs by chance.
 
     Both are Git revisions, names of DVC experiments, or `workspace`. METRIC is one of the report's
     metrics, e.g. accuracy, macro_f1, loss, or recall.CLASS.
 
-    Exit status: 0; 1 for an error; 2 for a wrong command line; 3 if a limit is broken, which the
-    last line on stderr explains.
+    Exit status: 0; 1 for an error; 2 for a wrong command line; 3 if a limit is broken, as the last
+    line on stderr explains.
     """
-    from reprovision.report.command import diff as show
-    from reprovision.report.gate import FAILED, Gate, Limit
+    from reprovision.comparison.command import diff as show
+    from reprovision.comparison.gate import FAILED, Gate, Limit
 
     limits = ([Limit(*pair) for pair in pairs] for pairs in (max_drop, minima, maxima))
     gate = Gate(fail_if == "worse", *limits)
-    _exit(lambda: 0 if show((base, head), alpha, gate, md, html) else FAILED)
+    return 0 if show(base, head, alpha, gate, md, html) else FAILED
 
 
 @main.command()
 @click.option("--keep", is_flag=True, help="Leave the temporary folder for a closer look.")
-def verify(keep: bool) -> None:
+def verify(keep: bool) -> int:
     """Run the current commit again, from nothing, and compare every output byte by byte.
 
     The commit is cloned into a temporary folder with caches of its own; downloads are shared, and
@@ -121,71 +125,68 @@ def verify(keep: bool) -> None:
 
     Exit status: 0 if all outputs are identical; 1 for an error; 3 if one differs.
     """
-    from reprovision.verifying.command import DIFFERENT
-    from reprovision.verifying.command import verify as run_again
+    from reprovision.verify.command import DIFFERENT
+    from reprovision.verify.command import verify as run_again
 
-    _exit(lambda: 0 if run_again(keep) else DIFFERENT)
+    return 0 if run_again(keep) else DIFFERENT
 
 
 @main.command()
 @click.option("--mlflow", is_flag=True, help="Rank MLflow's runs instead of DVC's experiments.")
 @click.option("--metric", default="accuracy", show_default=True, help="Of results/test.json.")
 def leaderboard(mlflow: bool, metric: str) -> None:
-    """Rank params by their mean over seeds, and tell which differences are real.
+    """Rank params by their mean over seeds, and test which differences are more than chance.
 
     Takes every finished DVC experiment, the workspace and HEAD; with --mlflow, all runs of the
     experiment that track.experiment names, at MLFLOW_TRACKING_URI.
     """
-    from reprovision.leaderboard.command import leaderboard as show
+    from reprovision.comparison.ranking_table import print_leaderboard
+    from reprovision.core.params import load_params
+    from reprovision.results.run import finished_runs
 
-    _exit(lambda: show(mlflow, metric))
+    if mlflow:
+        from reprovision.tracking.runs import finished_runs as mlflow_runs
+
+        print_leaderboard(mlflow_runs(load_params().track.experiment), metric)
+    else:
+        print_leaderboard(finished_runs(), metric)
 
 
 @main.command()
 @click.argument("version", required=False)
 @click.option("--force", is_flag=True, help="Promote it whatever the test says.")
 @click.option("--reason", default="no reason given", help="Why, with --force; MLflow keeps it.")
-def promote(version: str | None, force: bool, reason: str) -> None:
-    """Make a model VERSION the champion in MLflow if it is better than the present one.
+def promote(version: str | None, force: bool, reason: str) -> int:
+    """Make a model VERSION the champion in MLflow if it is better than the current one.
 
-    Better means significantly more images of the same test set right (McNemar's exact test, level
-    0.05). VERSION is by default that of the present results.
+    Better means significantly more images of the same test set classified correctly (McNemar's
+    exact test, level 0.05). VERSION is by default that of the current results.
 
-    Exit status: 0 if it is the champion now, 1 for an error, 3 if it is not shown to be better.
+    Exit status: 0 if it is the champion now, 1 for an error, 3 if there is no evidence that it is
+    better.
     """
     from reprovision.core.params import load_params
-    from reprovision.tracking import registry
+    from reprovision.tracking import champion
 
-    def run() -> int:
-        params = load_params()
-        found = registry.promote(params, version, reason if force else None)
-        print(found.in_words(params.track.model_name))
-        return 0 if found.done else registry.NOT_BETTER
-
-    _exit(run)
+    outcome = champion.promote(load_params(), version, reason if force else None)
+    print(outcome.message)
+    return 0 if outcome.is_champion else champion.NOT_BETTER
 
 
 @main.command()
 def rollback() -> None:
-    """Give the champion's place back to its predecessor in MLflow."""
+    """Make the previous champion the champion again in MLflow."""
     from reprovision.core.params import load_params
-    from reprovision.tracking import registry
+    from reprovision.tracking import champion
 
-    def run() -> None:
-        params = load_params().track
-        before, after = registry.rollback(params)
-        print(f"models:/{params.model_name}@champion is version {after} again, not {before}")
-
-    _exit(run)
+    params = load_params().track
+    before, after = champion.rollback(params)
+    print(f"models:/{params.model_name}@champion is version {after} again, not {before}")
 
 
 @main.command()
 def sync() -> None:
-    """Write the record of the present results to MLflow, as far as it lacks anything."""
-    from reprovision.tracking.syncing import sync as write
+    """Write the current results to MLflow, as far as anything is missing there."""
+    from reprovision.tracking.sync import sync as write
 
-    _exit(write)
-
-
-def _exit(action: Callable[[], int | None]) -> None:
-    sys.exit(guard(action))
+    write()

@@ -1,25 +1,28 @@
-"""Ready-made params by name, with what they promise; they stand in recipes.yaml."""
+"""Ready-made params by name, with the accuracy and time to expect; recipes.yaml holds them."""
 
 import json
+import os
+import sys
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import yaml
 from pydantic import Field
 
 from reprovision.core.errors import UserError
-from reprovision.core.params import Section
+from reprovision.core.yaml_files import Section
 
 
 class Recipe(Section):
     """Params for a purpose.
 
     Attributes:
-        about: what it is for.
-        accuracy: of the test images to expect, in percent.
-        seconds: of the training loop to expect, on two cores with AVX512-BF16.
-        params: dotted keys with their values; all of data, model and train, so that the result
-            does not depend on what params.yaml says there.
+        about: the purpose.
+        accuracy: expected on the test images, in percent.
+        seconds: expected for the training loop, on two cores with AVX512-BF16.
+        params: dotted keys and values; all of data, model and train, so that the result does not
+            depend on params.yaml.
     """
 
     about: str
@@ -29,9 +32,8 @@ class Recipe(Section):
 
     def flags(self) -> list[str]:
         """The params as arguments of `dvc exp run`."""
-        return [
-            part for key, value in self.params.items() for part in ("-S", f"{key}={_text(value)}")
-        ]
+        texts = (f"{key}={_text(value)}" for key, value in self.params.items())
+        return [part for text in texts for part in ("-S", text)]
 
 
 def load_recipes() -> dict[str, Recipe]:
@@ -41,13 +43,26 @@ def load_recipes() -> dict[str, Recipe]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """One recipe; raises a UserError that lists the names where there is none."""
+    """One recipe; raises a UserError that lists the known names if there is none."""
     recipes = load_recipes()
     if name not in recipes:
         raise UserError(f"there is no recipe {name}: choose one of {', '.join(recipes)}")
     return recipes[name]
 
 
+def run_recipe(recipe: Recipe, overrides: Sequence[str]) -> NoReturn:
+    """Runs `dvc exp run` with a recipe's params, in place of this process.
+
+    DVC gets signals and passes its exit status on itself: as a child it would be killed soon after
+    Ctrl-C, which leaves a detached HEAD.
+
+    Args:
+        overrides: `KEY=VALUE`, each replaces the recipe's value.
+    """
+    flags = [*recipe.flags(), *(part for text in overrides for part in ("-S", text))]
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", "exp", "run", *flags])
+
+
 def _text(value: Any) -> str:
-    """A value as DVC's command line takes it, without blanks that a shell would split at."""
+    """A value as DVC's command line reads it, without blanks at which a shell would split."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,1 +1,1 @@
-"""Ground floor: params, files, errors; knows nothing of images."""
+"""The lowest layer: params, files, Git and errors; it knows nothing of images or models."""

@@ -1,4 +1,4 @@
-"""Files and folders: where the workspace is, whole-or-nothing writes, digests."""
+"""Files and folders: where the workspace is, atomic writes, digests."""
 
 import csv
 import hashlib
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ABANDONED = 600
-"""Seconds after which nobody is writing a half-written file any more."""
+"""Seconds after which the writer of a partial file is assumed to have been killed."""
 
 
 def workspace() -> Path:
-    """The main workspace: shared by all experiments, and still there when they are gone.
+    """The main workspace, which all experiments share and which outlives them.
 
-    DVC runs some experiments in a temporary copy of the repository and names the main one in
-    ``DVC_ROOT``; outside DVC the working directory is the workspace.
+    DVC runs some experiments in a temporary copy of the repository and sets ``DVC_ROOT`` to the
+    main one; outside DVC the working directory is the workspace.
     """
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes a file so that it is whole, old or new, at any moment, creating its folder if need be.
+    """Writes a file atomically: readers see the old or the new content. Creates its folder.
 
     Several processes may write the same file at once: the last one wins.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _forget_killed(path)
+    _remove_abandoned(path)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with naming(partial), partial.open("wb") as file:
+        with with_filename(partial), partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -51,8 +51,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Names the file in the errors of writing to it: a full disk's own doesn't say where."""
+def with_filename(path: Path) -> Iterator[None]:
+    """Adds the path to OSErrors that lack it, as those of writing to an open file do."""
     try:
         yield
     except OSError as error:
@@ -60,36 +60,36 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _forget_killed(path: Path) -> None:
-    """Removes what killed processes have left half-written of a file."""
+def _remove_abandoned(path: Path) -> None:
+    """Removes the partial files of killed writers."""
     for partial in path.parent.glob(f".{escape(path.name)}.*.partial"):
-        # another process may be writing or removing it just now
+        # another process may remove it at the same time
         with suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > ABANDONED:
                 partial.unlink()
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:
-    """Paths by the time of their last change; what another process has deleted comes last."""
+    """Sorts paths by modification time; those that another process has deleted come last."""
 
-    def changed(path: Path) -> float:
+    def modified(path: Path) -> float:
         try:
             return path.stat().st_mtime
         except FileNotFoundError:
             return 0.0
 
-    return sorted(paths, key=changed, reverse=True)
+    return sorted(paths, key=modified, reverse=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text with Unix line ends, whole or not at all."""
+    """Writes UTF-8 text with Unix line ends."""
     write_bytes(path, text.encode())
 
 
-def write_png(path: str | Path, picture: "Image") -> None:
-    """Writes a Pillow picture."""
+def write_png(path: str | Path, image: "Image") -> None:
+    """Writes a Pillow image."""
     content = io.BytesIO()
-    picture.save(content, "PNG")
+    image.save(content, "PNG")
     write_bytes(path, content.getvalue())
 
 
@@ -108,23 +108,20 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Reads comma-separated values with a header line: one dict a row, all values text.
+    """Reads comma-separated values with a header line: one dict per row, all values text.
 
     Raises:
-        UserError: the file is something else.
+        UserError: the file is not CSV in UTF-8.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} does not hold comma-separated values ({error}): "
-            "run `dvc repro` to make it again"
-        ) from error
+        raise UserError(f"{path} is not valid CSV ({error}): run `dvc repro`") from error
 
 
 def digest_of(*parts: bytes) -> str:
-    """SHA-256 of some byte strings, in hexadecimal; their boundaries count."""
+    """SHA-256 of byte strings, in hexadecimal; it depends on where each one ends."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -138,7 +135,7 @@ def digest_of_file(path: str | Path) -> str:
 
 
 def md5_of(content: bytes) -> str:
-    """MD5 in hexadecimal: what DVC and the publishers of data sets know contents by."""
+    """MD5 in hexadecimal, by which DVC and the publishers of datasets identify content."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
@@ -146,3 +143,8 @@ def md5_of_file(path: str | Path) -> str:
     """MD5 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def has_md5(path: Path, md5: str) -> bool:
+    """Whether a file exists and has this MD5."""
+    return path.is_file() and md5_of_file(path) == md5

@@ -1,35 +1,29 @@
-"""params.yaml as one typed tree: read, checked and flattened.
+"""params.yaml as one typed tree.
 
-Every stage reads the whole file before it does anything, so that a mistyped key or an impossible
-value stops the run at its start. The values are explained in params.yaml itself.
+Every stage validates the whole file first, so that a mistyped key or an impossible value stops the
+run at its start. The values are explained in params.yaml itself.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from reprovision.core.errors import UserError
-from reprovision.core.problems import sentence, short
-
-Model = TypeVar("Model", bound=BaseModel)
+from reprovision.core.yaml_files import Section, load_yaml, parse_section
 
 
 def _refuse_booleans(value: Any) -> Any:
-    """`lr: true` is a slip, not the number 1."""
+    """`lr: true` is a mistake, not the number 1."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
     return value
 
 
 def _none_is_empty(value: Any) -> Any:
-    """No list is an empty one: DVC can't empty a list that it has written, but can take it away."""
+    """Null is an empty list: DVC cannot empty a list that it has written, but can remove it."""
     return [] if value is None else value
 
 
-# after the field: what is allowed then stands in the JSON schema, from which it is told
 _number = BeforeValidator(_refuse_booleans)
 Count = Annotated[int, Field(ge=1), _number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _number]
@@ -37,15 +31,9 @@ Positive = Annotated[float, Field(gt=0), _number]
 NonNegative = Annotated[float, Field(ge=0), _number]
 Fraction = Annotated[float, Field(ge=0, lt=1), _number]
 ProperFraction = Annotated[float, Field(gt=0, lt=1), _number]
-# far beyond what any machine can train: a slip of the hand should not fill its memory
+# no machine can train more: a typing mistake should not fill the memory
 Width = Annotated[int, Field(ge=1, le=100_000), _number]
 Name = Annotated[str, Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of the tree: immutable, without unknown keys, without nan or infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -77,7 +65,7 @@ Stride = Annotated[int, Field(ge=1, le=8), _number]
 
 
 class ConvParams(Section):
-    # the largest images are halved to nothing by more
+    # more stages would halve even the largest images to nothing
     channels: Annotated[list[Width], Field(min_length=1, max_length=10)]
     kernel_size: KernelSize | list[KernelSize]
     stride: Stride | list[Stride]
@@ -87,7 +75,7 @@ class ConvParams(Section):
     batch_norm: bool
 
     @model_validator(mode="after")
-    def _one_value_a_stage(self) -> Self:
+    def _one_value_per_stage(self) -> Self:
         for name in PER_STAGE:
             if len(self.per_stage(name)) != len(self.channels):
                 raise ValueError(
@@ -96,7 +84,7 @@ class ConvParams(Section):
         return self
 
     @model_validator(mode="after")
-    def _same_is_the_same(self) -> Self:
+    def _same_padding_needs_odd_kernels(self) -> Self:
         even = [size for size in self.per_stage("kernel_size") if size % 2 == 0]
         if even and self.padding == "same":
             raise ValueError(
@@ -106,7 +94,7 @@ class ConvParams(Section):
         return self
 
     def per_stage(self, name: PerStage) -> list[int]:
-        """A value for each stage; one number holds for all."""
+        """One value per stage; a single number applies to all of them."""
         value: int | list[int] = getattr(self, name)
         return value if isinstance(value, list) else [value] * len(self.channels)
 
@@ -198,73 +186,10 @@ class Params(Section):
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
-    """Reads and checks params.yaml.
+    """Reads and validates params.yaml.
 
     Raises:
-        UserError: the file is missing or not YAML, a key is unknown or missing, or a value is of
-            the wrong type or out of range; the sentence names file, key, value and what is allowed.
+        UserError: the file is missing or not YAML, a key is unknown or missing, or a value is not
+            allowed; the sentence names file, key and value.
     """
     return parse_section(Params, load_yaml(path), str(path))
-
-
-def load_yaml(path: str | Path) -> Any:
-    """Reads a YAML file; raises a UserError where that can't be done."""
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist: check the path, it is relative to {Path.cwd()}"
-        ) from None
-    return parse_yaml(content, str(path))
-
-
-def parse_yaml(content: bytes, where: str, loader: Any = yaml.SafeLoader) -> Any:
-    """Reads YAML in UTF-8; raises a UserError where that can't be done."""
-    try:
-        return yaml.load(content.decode(), loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{where} is not readable YAML, correct it there: {problem}") from None
-
-
-def parse_lock(content: bytes, where: str) -> dict[str, Any]:
-    """The stages of a dvc.lock by name; raises a UserError where it is none."""
-    # libyaml, where PyYAML has it, reads these long files ten times as fast
-    tree = parse_yaml(content, where, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    stages = tree.get("stages") if isinstance(tree, dict) else None
-    if not isinstance(stages, dict):
-        raise UserError(f"{where} holds no stages: run `dvc repro` there, and commit it")
-    return stages
-
-
-def parse_section(kind: type[Model], tree: Any, where: str) -> Model:
-    """Checks a tree of plain values against a model; raises a UserError of one sentence."""
-    if not isinstance(tree, dict):
-        raise UserError(f"{where} must hold `key: value` lines, but holds {short(tree)}")
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{where}: {sentence(kind, error)}") from None
-    except RecursionError:
-        raise UserError(f"{where} refers to itself: write the values out") from None
-
-
-def flatten(params: BaseModel) -> dict[str, Any]:
-    """The tree as dotted keys and plain values, e.g. ``{"train.lr": 0.01}``, in file order."""
-    return dict(leaves("", params.model_dump(mode="json")))
-
-
-def as_text(value: Any) -> str:
-    """A plain value as params.yaml has it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    """A tree of plain values as dotted keys, each after the prefix, and values."""
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [
-        leaf
-        for key, inner in value.items()
-        for leaf in leaves(f"{prefix}.{key}" if prefix else key, inner)
-    ]

@@ -1,10 +1,9 @@
-"""How a stage starts and ends: its arguments are paths, its errors one sentence."""
+"""Runs a stage or a command: one instance at a time, and errors are one sentence."""
 
 import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
 from textwrap import shorten
 
@@ -13,34 +12,44 @@ from filelock import FileLock, Timeout
 from reprovision.core.errors import UserError, is_out_of_memory
 from reprovision.core.memory import keep_freed_memory
 
+OUT_OF_MEMORY = (
+    "memory ran out: use a smaller batch_size, image_size, model or data.limit, "
+    "or close other programs"
+)
 
-def run_stage(main: Callable[..., None]) -> None:
-    """Calls a stage with the command line's arguments; exits with 1 on a user's error."""
+REMEDIES = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EACCES: "allow access to it",
+    errno.EPERM: "allow access to it",
+    errno.EROFS: "make it writable",
+}
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Runs a stage's `main`; exits with status 1 on a user's error."""
 
     def run() -> None:
-        name, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
-        wanted = list(signature(main).parameters)
-        if len(arguments) != len(wanted):
-            raise UserError(f"usage: python -m stages.{name} {' '.join(wanted).upper()}")
         keep_freed_memory()
-        with alone(name):
-            main(*arguments)
+        with single_instance(Path(sys.argv[0]).stem):
+            main()
 
-    sys.exit(guard(run))
+    sys.exit(handle_errors(run))
 
 
 @contextmanager
-def alone(stage: str) -> Iterator[None]:
+def single_instance(stage: str) -> Iterator[None]:
     """Waits until no other process runs a stage in this folder.
 
-    Who kills DVC alone leaves its stage running: the next one must not meet it among the outputs.
+    Killing DVC leaves its stage running: the next one must not write the same outputs meanwhile.
     """
-    lock = FileLock(Path(".reprovision", "stages", stage).absolute())
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    path = Path(".reprovision", "stages", stage).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting for another {stage}, still running in this folder", file=sys.stderr)
+        print(f"waiting for another {stage} process in this folder to end", file=sys.stderr)
         lock.acquire()
     try:
         yield
@@ -48,8 +57,8 @@ def alone(stage: str) -> Iterator[None]:
         lock.release()
 
 
-def guard(action: Callable[[], int | None]) -> int:
-    """Runs something; returns its exit status, having told a user's error in one sentence."""
+def handle_errors(action: Callable[[], int | None]) -> int:
+    """Runs an action and returns its exit status; a user's error is printed as one sentence."""
     try:
         return action() or 0
     except UserError as error:
@@ -57,31 +66,21 @@ def guard(action: Callable[[], int | None]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return _fail(NO_MEMORY)
+        return _fail(OUT_OF_MEMORY)
     except OSError as error:
         if error.errno is None or error.errno == errno.EPIPE:
             raise
-        return _fail(f"{error.filename or 'a file'}: {error.strerror}: {_remedy(error.errno)}")
+        remedy = REMEDIES.get(error.errno, "check the path")
+        where = error.filename or "a file"
+        return _fail(
+            f"{where}: {error.strerror}: {remedy}, then run it again; earlier results are kept"
+        )
     except KeyboardInterrupt:
-        print("interrupted: run it again to go on", file=sys.stderr)
+        print("interrupted: run it again to resume", file=sys.stderr)
         return 130
 
 
-NO_MEMORY = (
-    "memory ran out: use a smaller batch_size, image_size, model or data.limit, "
-    "or end other programs"
-)
-
-
-def _remedy(number: int) -> str:
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "make room there, then run it again; earlier results are kept"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "allow writing there, then run it again; earlier results are kept"
-    return "check the path, then run it again; earlier results are kept"
-
-
 def _fail(sentence: str) -> int:
-    # what a user's file holds may be quoted, and be of any length
+    # the sentence may quote a user's file, at any length
     print(f"error: {shorten(sentence, 1500, placeholder=' ...')}", file=sys.stderr)
     return 1

@@ -1,1 +1,1 @@
-"""The prepared tensors: on disk, as batches, changed at random, shown as pictures."""
+"""The prepared tensors: on disk, as batches, augmented."""

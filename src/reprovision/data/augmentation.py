@@ -1,4 +1,4 @@
-"""Random changes to whole batches of images, drawn anew for each image."""
+"""Random augmentation of whole batches, drawn independently for each image."""
 
 import math
 
@@ -10,23 +10,22 @@ from reprovision.core.params import AugmentParams
 
 
 class Augmentation:
-    """Shifts, rotates, scales, shears and mirrors images, all in one resampling.
+    """Shifts, rotates, scales, shears and flips images in one resampling.
 
     Args:
-        params: the largest change of each kind; each image gets a uniform draw from -max to max.
-        seed: decides the draws.
+        params: the maximum of each change; each image gets a uniform draw from -max to max.
+        seed: of the draws.
     """
 
     def __init__(self, params: AugmentParams, seed: int) -> None:
         self.params = params
         self.generator = torch.Generator().manual_seed(seed)
-        resampled = (params.shift, params.rotate, params.scale, params.shear)
-        self.active = params.flip or any(resampled)
+        self.active = any((params.shift, params.rotate, params.scale, params.shear, params.flip))
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """From uint8 (N, C, H, W) to float32 of the same shape, still in 0..255.
+        """From uint8 (N, C, H, W) to float32 of the same shape, in 0..255; the border is repeated.
 
-        What comes in from outside the image repeats its border.
+        Without any change to make, the pixels are returned as they are.
         """
         if not self.active:
             return pixels
@@ -37,13 +36,13 @@ class Augmentation:
         )
 
     def _affine_maps(self, count: int) -> Tensor:
-        """(N, 2, 3): from coordinates in the new image, -1..1, to those in the old."""
+        """(N, 2, 3): maps coordinates in the output, -1..1, to those in the input."""
         p = self.params
         draws = torch.rand(7, count, generator=self.generator) * 2 - 1
         angle = draws[0] * math.radians(p.rotate)
         zoom_x, zoom_y = 1 / (1 + draws[1] * p.scale), 1 / (1 + draws[6] * p.scale)
         shear = (draws[2] * math.radians(p.shear)).tan()
-        # the whole image is 2 wide in these coordinates
+        # an image is 2 wide in these coordinates
         shift_x, shift_y = draws[3] * 2 * p.shift, draws[4] * 2 * p.shift
         mirror = torch.where(draws[5] < 0, -1.0, 1.0) if p.flip else torch.ones(count)
         cos, sin = angle.cos(), angle.sin()

@@ -1,7 +1,8 @@
-"""The prepared tensors as they lie on disk: described by dataset.json, opened as memory maps."""
+"""The prepared tensors on disk: described by dataset.json, opened as memory maps."""
 
 import hashlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from tokenize import TokenError
 from typing import Annotated, Literal
@@ -11,22 +12,23 @@ from pydantic import Field
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of, write_json
-from reprovision.core.params import Section, load_yaml, parse_section
+from reprovision.core.memory import chunks
+from reprovision.core.yaml_files import Section, load_yaml, parse_section
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
-# what numpy raises on a damaged file; its header is parsed as Python literals
-DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, TokenError)
+# NumPy parses the header of a file as Python literals
+NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, TokenError)
 
 
 class SplitInfo(Section):
-    """A split in figures.
+    """The size and content of one split.
 
     Attributes:
-        counts: images of each class, in the order of the classes.
+        counts: images per class, in the order of the classes.
         digest: SHA-256 of pixels and labels: equal digests mean the same images in the same order.
         origins: SHA-256 of origins.txt.
     """
@@ -37,11 +39,11 @@ class SplitInfo(Section):
 
 
 class DatasetInfo(Section):
-    """What dataset.json says.
+    """The content of dataset.json.
 
     Attributes:
         shape: (C, H, W).
-        mean, std: for each channel, what pixels in 0..1 are normalised with.
+        mean, std: per channel, to normalise pixels in 0..1 with.
         splits: train, val (maybe empty) and test.
     """
 
@@ -54,7 +56,7 @@ class DatasetInfo(Section):
 
     @property
     def digest(self) -> str:
-        """Names the whole data set: SHA-256 over its splits and normalisation."""
+        """SHA-256 of the whole dataset: classes, normalisation and splits."""
         text = repr((self.classes, self.mean, self.std, [self.splits[s].digest for s in SPLITS]))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -64,7 +66,7 @@ class Split:
     """The images of one split.
 
     Attributes:
-        images: uint8 (N, C, H, W), a memory map: pages are read when they are touched.
+        images: uint8 (N, C, H, W), a memory map: pages are read when they are accessed.
         labels: int64 (N,).
     """
 
@@ -76,60 +78,63 @@ class Split:
 
 
 def write_info(folder: str | Path, info: DatasetInfo) -> None:
-    """Writes dataset.json, with a digest of itself."""
+    """Writes dataset.json, with a digest of its content."""
     content = info.model_dump(mode="json")
     write_json(Path(folder) / "dataset.json", {**content, "sha256": _digest_of_info(info)})
 
 
 def load_info(folder: str | Path) -> DatasetInfo:
-    """Reads dataset.json; raises a UserError where it is missing or damaged."""
-    # JSON is YAML, and one reader means one kind of message
+    """Reads dataset.json; raises a UserError if it is missing or damaged."""
+    # JSON is YAML: one reader gives one kind of message
     path = Path(folder) / "dataset.json"
     tree = load_yaml(path)
-    said = tree.pop("sha256", None) if isinstance(tree, dict) else None
+    digest = tree.pop("sha256", None) if isinstance(tree, dict) else None
     info = parse_section(DatasetInfo, tree, str(path))
-    if said != _digest_of_info(info):
-        raise _damaged(path)
+    if digest != _digest_of_info(info):
+        raise _damaged(path, "its digest does not match its content")
     return info
 
 
 def load_split(folder: str | Path, split: SplitName) -> Split:
-    """Opens one split and checks that it is whole.
+    """Opens one split and verifies its digest.
 
     Raises:
-        UserError: a file is missing, or not the one that dataset.json describes.
+        UserError: a file is missing, or differs from what dataset.json describes.
     """
-    info = load_info(folder)
+    info, path = load_info(folder), Path(folder) / split
     count = sum(info.splits[split].counts)
-    images = _load(Path(folder) / split / "images.npy", (count, *info.shape), np.uint8)
-    labels = _load(Path(folder) / split / "labels.npy", (count,), np.int64)
+    images, labels = open_array(path / "images.npy"), open_array(path / "labels.npy")
+    if images.shape != (count, *info.shape) or images.dtype != np.uint8:
+        raise _damaged(path / "images.npy", f"{images.dtype} {images.shape}")
+    if labels.shape != (count,) or labels.dtype != np.int64:
+        raise _damaged(path / "labels.npy", f"{labels.dtype} {labels.shape}")
     if digest_of_split(images, labels) != info.splits[split].digest:
-        raise _damaged(Path(folder) / split)
+        raise _damaged(path, "its digest is not the one in dataset.json")
     return Split(images, labels)
 
 
 def load_origins(folder: str | Path, split: SplitName) -> list[str]:
-    """Where each image of a split came from, in order.
+    """Where each image of a split comes from, in order.
 
     Raises:
-        UserError: the file is missing, or not the one that dataset.json describes.
+        UserError: the file is missing, or differs from what dataset.json describes.
     """
     path = Path(folder) / split / "origins.txt"
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _damaged(path, error) from error
     if hashlib.sha256(content).hexdigest() != load_info(folder).splits[split].origins:
-        raise _damaged(path)
-    # names may hold any character but a line feed
+        raise _damaged(path, "its digest is not the one in dataset.json")
+    # file names may hold any character but a line feed
     return content.decode().split("\n")[:-1]
 
 
 def digest_of_split(images: np.ndarray, labels: np.ndarray) -> str:
-    """SHA-256 of pixels and labels, read in pieces so that memory stays bounded."""
+    """SHA-256 of pixels and labels, read in chunks so that memory stays bounded."""
     digest = hashlib.sha256()
-    for start in range(0, len(images), 16_384):
-        digest.update(np.ascontiguousarray(images[start : start + 16_384]))
+    for rows in chunks(len(images), prod(images.shape[1:])):
+        digest.update(np.ascontiguousarray(images[rows]))
     digest.update(np.ascontiguousarray(labels))
     return digest.hexdigest()
 
@@ -138,23 +143,16 @@ def _digest_of_info(info: DatasetInfo) -> str:
     return digest_of(info.model_dump_json().encode())
 
 
-def _load(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+def open_array(path: Path) -> np.ndarray:
+    """Opens a .npy file as a memory map; raises a UserError if it is missing or damaged."""
     try:
-        # copy-on-write: torch takes no read-only arrays; nothing is ever written
-        array = np.load(path, mmap_mode="c" if shape[0] else None, allow_pickle=False)
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
-    if array.shape != shape or array.dtype != dtype:
-        raise UserError(
-            f"{path} holds {array.dtype} {array.shape}, but dataset.json says "
-            f"{np.dtype(dtype)} {shape}: run `dvc repro` to prepare it again"
-        )
-    return array.view(np.ndarray)
+        # copy-on-write, because torch rejects read-only arrays; nothing is ever written
+        return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
+    except NUMPY_ERRORS as error:
+        raise _damaged(path, error) from error
 
 
-def _unreadable(path: Path, error: BaseException) -> UserError:
-    return UserError(f"{path} can't be read ({error}): run `dvc repro` to prepare it again")
-
-
-def _damaged(path: Path) -> UserError:
-    return UserError(f"{path} is damaged: delete it and run `dvc repro` to prepare it again")
+def _damaged(path: Path, problem: object) -> UserError:
+    return UserError(
+        f"{path} is missing or damaged ({problem}): delete it if it exists, and run `dvc repro`"
+    )

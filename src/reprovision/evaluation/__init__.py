@@ -1,1 +1,1 @@
-"""From logits to figures and pictures of how good a classifier is."""
+"""Charts of how good a classifier is."""

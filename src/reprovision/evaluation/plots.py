@@ -1,4 +1,4 @@
-"""Charts as PNG files, drawn with matplotlib: the same figures give the same bytes."""
+"""Charts as PNG files, drawn with matplotlib: the same numbers give the same bytes."""
 
 import io
 from collections.abc import Sequence
@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binned_statistic
+from sklearn.metrics import confusion_matrix
 
 from reprovision.core.files import write_bytes
-from reprovision.data.sheets import draw_sheet
-from reprovision.evaluation.metrics import (
-    Bin,
-    ClassMetrics,
-    Predictions,
-    calibration_error,
-    confusion_matrix,
-    worst_mistakes,
-)
-from reprovision.training.history import Epoch
+from reprovision.images.image_grid import draw_image_grid
+from reprovision.results.history import Epoch
+from reprovision.results.metrics import METRICS, ClassMetrics, Contributions
+from reprovision.results.predictions import Predictions
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
 
@@ -34,14 +30,15 @@ LONGEST = 24
 
 def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     """Counts by actual and predicted class; colour is the share of the actual class."""
-    matrix = confusion_matrix(predictions)
+    labels = range(len(predictions.classes))
+    matrix = confusion_matrix(predictions.actual, predictions.predicted, labels=labels)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     names = [_short(name) for name in predictions.classes]
     longest = max(map(len, names))
     # room for the names, and for a class as long as the picture stays one that opens everywhere
     side = 0.08 * longest + max(4.5, min(0.5 * len(matrix) + 1, LARGEST))
     figure, axes = _axes("Confusion matrix", "predicted", "actual", (side, side))
-    # mistakes are rare: a square root makes one in a hundred visible
+    # errors are rare: a square root makes one in a hundred visible
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
     size = min(10.0, 45 * LARGEST / len(matrix))
     axes.set_xticks(range(len(matrix)), names, size=size)
@@ -75,18 +72,19 @@ def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path
     _save(figure, path)
 
 
-def draw_reliability(bins: list[Bin], path: str | Path) -> None:
-    """Accuracy against confidence: on the diagonal, the model knows what it knows."""
-    title = f"Reliability: calibration error {calibration_error(bins):.2%}"
+def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> None:
+    """Accuracy against confidence; a perfectly calibrated model lies on the diagonal."""
+    error = METRICS["calibration_error"].compute(Contributions(predictions, bins).sums())
+    title = f"Reliability: expected calibration error {float(error):.2%}"
     figure, axes = _axes(title, "confidence", "accuracy", (5, 5))
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
-    confidences, accuracies = [b.confidence for b in bins], [b.accuracy for b in bins]
-    axes.vlines(confidences, confidences, accuracies, color=BLUE, linewidth=1)
-    largest = max(b.images for b in bins)
-    sizes = [20 + 180 * b.images / largest for b in bins]
-    axes.scatter(
-        confidences, accuracies, sizes, color=BLUE, label="images of like confidence", alpha=0.7
-    )
+    of_images = predictions.confidence, [predictions.confidence, predictions.correct]
+    # empty bins have no mean, and are not drawn
+    confidence, accuracy = binned_statistic(*of_images, "mean", bins, (0, 1)).statistic
+    images, _ = binned_statistic(*of_images, "count", bins, (0, 1)).statistic
+    axes.vlines(confidence, confidence, accuracy, color=BLUE, linewidth=1)
+    sizes = 20 + 180 * images / images.max()
+    axes.scatter(confidence, accuracy, sizes, color=BLUE, label="images, by confidence", alpha=0.7)
     axes.legend(loc="lower right")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     _save(figure, path)
@@ -108,32 +106,30 @@ def draw_curves(history: Sequence[Epoch], path: str | Path) -> None:
     _save(figure, path)
 
 
-def draw_mistakes(
-    images: np.ndarray, predictions: Predictions, count: int, path: str | Path
-) -> None:
-    """Draws the most confident mistakes with their actual and predicted classes.
+def draw_errors(images: np.ndarray, predictions: Predictions, count: int, path: str | Path) -> None:
+    """Draws the most confident errors with their actual and predicted classes.
 
     Args:
         images: uint8 (N, C, H, W), those that the predictions are of.
         count: how many to show at most.
     """
-    rows = worst_mistakes(predictions, count)
+    rows = predictions.most_confident_errors(count)
     classes = predictions.classes
-    # long names need a line each
+    # long names need one line each
     arrow = " → " if max(map(len, classes)) <= 5 else "\n→ "
     captions = [
         f"{classes[predictions.actual[row]]}{arrow}{classes[predictions.predicted[row]]}\n"
-        f"{predictions.confidence[row]:.1%} sure"
+        f"{predictions.confidence[row]:.1%}"
         for row in rows
     ]
     total = int((~predictions.correct).sum())
-    title = f"{len(rows)} of {total:,} mistakes, the most confident first: actual → predicted"
-    none = f"No mistakes in {len(predictions.actual):,} images"
-    draw_sheet(images[rows], captions, title if total else none, path)
+    title = f"{len(rows)} of {total:,} errors, most confident first: actual → predicted, confidence"
+    none = f"No errors in {len(predictions):,} images"
+    draw_image_grid(images[rows], captions, title if total else none, path)
 
 
 def _short(name: str) -> str:
-    """A class's name as an axis can hold it; matplotlib would take dollars for formulas."""
+    """A class's name as an axis can hold it; matplotlib reads dollars as formulas."""
     short = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
     return short.replace("$", r"\$")
 

@@ -1,4 +1,4 @@
-"""A trained model as one self-describing file: weights, architecture, classes, normalisation.
+"""A trained model as one self-describing file: weights, architecture, classes, normalization.
 
 The format is safetensors: the same content gives the same bytes, and loading runs no code.
 """
@@ -16,20 +16,21 @@ from torch import Tensor
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of, write_bytes
-from reprovision.core.params import ModelParams, Section
+from reprovision.core.params import ModelParams
+from reprovision.core.yaml_files import Section
 from reprovision.data.dataset import DatasetInfo
-from reprovision.models import Classifier, build_model
+from reprovision.models.classifier import Classifier, build_model
 
 VERSION = 1
 
 
 class CheckpointHeader(Section):
-    """What the file says of itself, beside the weights.
+    """What the file contains besides the weights.
 
     Attributes:
         version: of this format.
         model: the architecture.
-        dataset: name, classes, image shape, normalisation and digests of the training data.
+        dataset: name, classes, image shape, normalization and digests of the training data.
         digest: SHA-256 of all of the above and of the weights.
     """
 
@@ -62,25 +63,25 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        UserError: the file is missing, damaged, of another version, or not a checkpoint.
+        UserError: the file is missing, corrupt, of another version, or not a checkpoint.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = _header(path, (file.metadata() or {}).get("reprovision", ""))
+            header = _parse_header(path, (file.metadata() or {}).get("reprovision", ""))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{path} is not a whole checkpoint ({error}): run `dvc repro` to train it again"
+            f"{path} is missing or not a complete checkpoint ({error}): run `dvc repro`"
         ) from error
     if header.digest != _digest(header, weights):
-        raise UserError(f"{path} is damaged: delete it and run `dvc repro` to train it again")
-    classifier = _classifier(path, header, weights).eval()
+        raise UserError(f"{path} is corrupt: delete it and run `dvc repro`")
+    classifier = _build_with(path, header, weights).eval()
     # as in training: convolutions are faster in this order
     return Checkpoint(classifier.to(memory_format=torch.channels_last), header)
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 of named tensors, their types and shapes, and of a text that belongs to them."""
+    """SHA-256 of named tensors, with their types and shapes, and of a text."""
     return digest_of(save(dict(tensors)), text.encode())
 
 
@@ -88,27 +89,27 @@ def _digest(header: CheckpointHeader, weights: Mapping[str, Tensor]) -> str:
     return digest_of_tensors(weights, header.model_copy(update={"digest": ""}).model_dump_json())
 
 
-def _header(path: str | Path, text: str) -> CheckpointHeader:
+def _parse_header(path: str | Path, text: str) -> CheckpointHeader:
     try:
         version = json.loads(text)["version"]
-        if version != VERSION:
-            raise UserError(
-                f"{path} has format version {version}, but this program reads version {VERSION}: "
-                "train it again, or use the reprovision it was made with"
-            )
-        return CheckpointHeader.model_validate_json(text)
+        # a newer version may have other keys
+        header = CheckpointHeader.model_validate_json(text) if version == VERSION else None
     except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} was not written by reprovision: it has no valid header") from error
+    if header is None:
+        raise UserError(
+            f"{path} has format version {version}, but this program reads version {VERSION}: "
+            "run `dvc repro`, or use the version of reprovision that wrote it"
+        )
+    return header
 
 
-def _classifier(
+def _build_with(
     path: str | Path, header: CheckpointHeader, weights: Mapping[str, Tensor]
 ) -> Classifier:
-    """The header's architecture with the given weights in it.
+    """The header's architecture with the given weights.
 
-    It is built without memory, so that a header that claims a huge network costs none.
+    It is built on the meta device: a header that claims a huge network allocates no memory.
     """
     data = header.dataset
     try:
@@ -118,12 +119,12 @@ def _classifier(
             )
         for name, value in classifier.state_dict().items():
             if name in weights and weights[name].dtype != value.dtype:
-                raise RuntimeError(f"{name} holds {weights[name].dtype}")
+                raise RuntimeError(f"{name} has dtype {weights[name].dtype}")
         classifier.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         problem = " ".join(str(error).split())
         raise UserError(
             f"{path} does not hold the weights its header describes ({problem}): "
-            "run `dvc repro` to train it again"
+            "delete it and run `dvc repro`"
         ) from error
     return classifier

@@ -10,33 +10,35 @@ from reprovision.models.layers import ACTIVATIONS, head, initialize
 
 
 def build_cnn(params: ModelParams, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """A stage for each of `model.conv.channels`, then the hidden layers and one logit a class.
+    """One stage for each of `model.conv.channels`, the hidden layers, and one logit per class.
 
     Raises:
-        UserError: nothing is left of an image after one of the stages.
+        UserError: the images are too small for all stages.
     """
-    conv = params.conv
+    channels = params.conv.channels
     stages: list[nn.Module] = []
     inputs, *sides = shape
-    for stage, outputs in enumerate(conv.channels):
+    for stage, outputs in enumerate(channels):
         stages += _stage(params, stage, inputs)
         inputs, sides = outputs, [_side_after(params, stage, side) for side in sides]
         if min(sides) < 1:
             raise UserError(
-                f"model.name=cnn does not fit images of {shape[1]}x{shape[2]} pixels: nothing is "
-                f"left of them after stage {stage + 1} of {len(conv.channels)}: use fewer "
+                f"model.name=cnn does not fit images of {shape[1]}x{shape[2]} pixels: stage "
+                f"{stage + 1} of {len(channels)} would shrink them to nothing: use fewer "
                 "model.conv.channels, a smaller model.conv.kernel_size, or a larger data.image_size"
             )
-    # computed rather than tried out: on torch's meta device a trial takes seconds to import
     network = nn.Sequential(*stages, *head(params, inputs * math.prod(sides), classes))
-    return initialize(network.train(), params)
+    return initialize(network, params)
 
 
 def _side_after(params: ModelParams, stage: int, side: int) -> int:
-    """What a stage leaves of an image's height or width, in pixels."""
-    conv = params.conv
-    kernel, stride, pool = (conv.per_stage(name)[stage] for name in PER_STAGE)
-    for index in range(conv.layers_per_stage):
+    """Height or width after a stage, in pixels.
+
+    Computed, because a trial on torch's meta device takes 1.2 s the first time (n=1), in every
+    command that loads a model.
+    """
+    kernel, stride, pool = (params.conv.per_stage(name)[stage] for name in PER_STAGE)
+    for index in range(params.conv.layers_per_stage):
         side += 2 * _padding(params, kernel) - kernel
         side = side // (stride if index == 0 else 1) + 1 if side >= 0 else 0
     return side // pool
@@ -47,10 +49,10 @@ def _padding(params: ModelParams, kernel: int) -> int:
 
 
 def _stage(params: ModelParams, stage: int, inputs: int) -> list[nn.Module]:
-    """Convolutions of one width; the first may stride, the last is max-pooled.
+    """Convolutions of one width; the first may have a stride, the last is followed by max-pooling.
 
-    Pooling comes first, for a quarter of the work in what follows. With an activation that rises,
-    like ReLU, and without batch normalisation the result is the same.
+    Pooling comes before the activation, which then has a quarter of the work. For increasing
+    activations, like ReLU, and without batch normalization the result is the same.
     """
     conv = params.conv
     outputs = conv.channels[stage]
@@ -59,7 +61,7 @@ def _stage(params: ModelParams, stage: int, inputs: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for index in range(conv.layers_per_stage):
         step = stride if index == 0 else 1
-        # batch normalisation brings its own bias
+        # batch normalization has a bias of its own
         bias = not conv.batch_norm
         layers.append(nn.Conv2d(inputs, outputs, kernel, step, padding, bias=bias))
         if index == conv.layers_per_stage - 1 and pool > 1:

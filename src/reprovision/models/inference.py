@@ -1,4 +1,4 @@
-"""Running a classifier over many images."""
+"""Predictions and scores of a classifier over many images."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reprovision.data.dataset import Split
-from reprovision.models import Classifier
+from reprovision.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Scores:
 
 @torch.inference_mode()
 def predict(classifier: Classifier, images: Tensor, batch_size: int) -> Tensor:
-    """Logits (N, classes), float32 on the CPU, for uint8 images (N, C, H, W) in order.
+    """Logits (N, classes), float32 on the CPU, for uint8 images (N, C, H, W), in order.
 
     The classifier is left in evaluation mode.
     """
     classifier.eval()
-    device = classifier.scale.device
-    parts = [classifier(batch.to(device)).float().cpu() for batch in images.split(batch_size)]
-    return torch.cat(parts) if parts else torch.empty(0)
+    batches = images.split(batch_size)
+    logits = [classifier(batch.to(classifier.device)).float().cpu() for batch in batches]
+    return torch.cat(logits) if logits else torch.empty(0)
 
 
 def score(classifier: Classifier, split: Split, batch_size: int) -> Scores:

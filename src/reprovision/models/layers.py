@@ -1,4 +1,4 @@
-"""What the model families share: activations, initial weights, the fully connected head."""
+"""What the model families share: activations, initial values, the fully connected head."""
 
 from collections.abc import Callable, Iterable
 
@@ -38,7 +38,7 @@ def head(params: ModelParams, inputs: int, classes: int) -> list[nn.Module]:
 
 
 def initialize(network: nn.Sequential, params: ModelParams) -> nn.Sequential:
-    """Draws the weights of all layers as asked, those of the last by its own rule.
+    """Draws the weights of all layers by `model.init`, those of the last by `model.init_last`.
 
     Biases and ``default`` layers keep PyTorch's own initial values.
     """

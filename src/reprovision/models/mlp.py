@@ -9,5 +9,5 @@ from reprovision.models.layers import head, initialize
 
 
 def build_mlp(params: ModelParams, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The hidden layers of `model.hidden`, then one logit a class; `model.conv` is not used."""
+    """The hidden layers of `model.hidden`, then one logit per class; `model.conv` is not used."""
     return initialize(nn.Sequential(*head(params, prod(shape), classes)), params)

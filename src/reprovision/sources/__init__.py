@@ -1,12 +1,10 @@
 """A source is a path: a YAML descriptor (data/mnist.yaml, ...) or a folder of images."""
 
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field, RootModel
 
 from reprovision.core.errors import UserError
-from reprovision.core.params import load_yaml, parse_section
+from reprovision.core.validation_errors import short
+from reprovision.core.yaml_files import load_yaml, parse_section
 from reprovision.sources.cifar import CifarDescriptor
 from reprovision.sources.digits import DigitsDescriptor
 from reprovision.sources.folder import open_folder
@@ -15,20 +13,18 @@ from reprovision.sources.source import Part, Source
 
 __all__ = ["Part", "Source", "open_source"]
 
-
-class _Descriptor(
-    RootModel[
-        Annotated[DigitsDescriptor | IdxDescriptor | CifarDescriptor, Field(discriminator="format")]
-    ]
-):
-    pass
+DESCRIPTORS: dict[str, type[DigitsDescriptor | IdxDescriptor | CifarDescriptor]] = {
+    "digits": DigitsDescriptor,
+    "idx": IdxDescriptor,
+    "cifar": CifarDescriptor,
+}
 
 
 def open_source(path: str | Path, downloads: Path) -> Source:
     """Opens a source of labelled images; archives that are missing are downloaded.
 
     Args:
-        path: a YAML descriptor, or a folder that holds a folder of images for each class.
+        path: a YAML descriptor, or a folder with one folder of images per class.
         downloads: where archives are kept, in torchvision's layout below it.
 
     Raises:
@@ -40,7 +36,11 @@ def open_source(path: str | Path, downloads: Path) -> Source:
     if not path.exists():
         known = ", ".join(str(p) for p in sorted(path.parent.glob("*.yaml"))) or "none there"
         raise UserError(
-            f"data.source is {path}, which does not exist: name a descriptor ({known}) "
+            f"data.source is {path}, which does not exist: use a descriptor ({known}) "
             "or a folder of images that Git or DVC tracks"
         )
-    return parse_section(_Descriptor, load_yaml(path), str(path)).root.open(path.stem, downloads)
+    tree = load_yaml(path)
+    chosen = tree.get("format") if isinstance(tree, dict) else None
+    if not isinstance(chosen, str) or chosen not in DESCRIPTORS:
+        raise UserError(f"{path}: format is {short(chosen)}: use {' or '.join(DESCRIPTORS)}")
+    return parse_section(DESCRIPTORS[chosen], tree, str(path)).open(path.stem, downloads)

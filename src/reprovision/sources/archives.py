@@ -1,7 +1,12 @@
-"""Archives: described by name and MD5, kept in torchvision's layout, downloaded when missing."""
+"""Archives: identified by name and MD5, kept in torchvision's layout, downloaded if missing."""
 
+import gzip
 import socket
-from collections.abc import Sequence
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +15,14 @@ from filelock import FileLock
 from pydantic import Field
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import md5_of_file
-from reprovision.core.params import Section
+from reprovision.core.files import has_md5
+from reprovision.core.yaml_files import Section
+
+TIMEOUT = 30
+"""Seconds without a byte after which a mirror is given up."""
+
+Mirrors = list[Annotated[str, Field(pattern=r"^https?://[^\s]+/$")]]
+Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
 
 
 class Archive(Section):
@@ -19,58 +30,70 @@ class Archive(Section):
 
     Attributes:
         file: its name, without folders.
-        md5: in hexadecimal; a file that doesn't have it is never read.
+        md5: in hexadecimal; a file with another MD5 is never read.
     """
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
-PATIENCE = 30
-"""Seconds without a byte after which a mirror is given up."""
-
-Mirrors = list[Annotated[str, Field(pattern=r"^https?://[^\s]+/$")]]
-Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
+class DamagedError(Exception):
+    """The content of an archive is not what its format demands."""
 
 
-def obtain(archives: Sequence[Archive], folder: Path, mirrors: list[str]) -> None:
-    """Sees to it that archives are in a folder, whole: what is missing or damaged is downloaded.
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    """Turns everything that reading a damaged or foreign archive raises into one sentence."""
+    try:
+        yield
+    except (
+        DamagedError,
+        EOFError,
+        gzip.BadGzipFile,
+        zlib.error,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        RuntimeError,  # an encrypted zip, or one with an unknown compression
+    ) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{name} can't be read ({problem}), although its MD5 is the descriptor's: "
+            "correct the descriptor"
+        ) from error
+
+
+def ensure_downloaded(archives: Sequence[Archive], folder: Path, mirrors: list[str]) -> None:
+    """Downloads the archives that are missing or damaged in a folder.
 
     Raises:
-        UserError: no mirror could be reached, or the folder can't be written.
+        UserError: no mirror has one of them, or can be reached.
     """
-    if not _wanting(archives, folder):
+    if not _missing(archives, folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".download.lock"):
-        # another experiment may have brought them while this one waited
-        for archive in _wanting(archives, folder):
+        # another experiment may have downloaded them while this one waited
+        for archive in _missing(archives, folder):
             if not _download(archive, folder, mirrors):
                 break
-    if wanting := _wanting(archives, folder):
-        files = ", ".join(f"{archive.file} (MD5 {archive.md5})" for archive in wanting)
-        state = "are damaged or missing" if len(wanting) > 1 else "is damaged or missing"
+    if missing := _missing(archives, folder):
+        files = ", ".join(f"{archive.file} (MD5 {archive.md5})" for archive in missing)
         raise UserError(
-            f"{files} {state} in {folder} and could not be downloaded from "
-            f"{' or '.join(mirrors)}: put the right files there by hand"
+            f"{folder} lacks {files}, and the download from {' or '.join(mirrors)} failed: "
+            "put the files there by hand"
         )
 
 
-def _wanting(archives: Sequence[Archive], folder: Path) -> list[Archive]:
+def _missing(archives: Sequence[Archive], folder: Path) -> list[Archive]:
     return [archive for archive in archives if not has_md5(folder / archive.file, archive.md5)]
-
-
-def has_md5(path: Path, md5: str) -> bool:
-    """Whether a file is there and whole."""
-    return path.is_file() and md5_of_file(path) == md5
 
 
 def _download(archive: Archive, folder: Path, mirrors: list[str]) -> bool:
     # two seconds to import, and only a first download needs it
     from torchvision.datasets.utils import download_url
 
-    # it would wait for ever for a server that says nothing
-    socket.setdefaulttimeout(PATIENCE)
+    # without it, a server that does not answer blocks for ever
+    socket.setdefaulttimeout(TIMEOUT)
     for mirror in mirrors:
         try:
             download_url(mirror + archive.file, str(folder), archive.file, archive.md5)

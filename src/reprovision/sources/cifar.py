@@ -5,21 +5,26 @@ Format: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import tarfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from reprovision.core.errors import UserError
-from reprovision.core.params import Section
-from reprovision.sources.archives import Archive, Folder, Mirrors, obtain
-from reprovision.sources.arrays import part_of_arrays
-from reprovision.sources.source import Part, Shape, Source
+from reprovision.core.yaml_files import Section
+from reprovision.images.decoding import Shape
+from reprovision.sources.archives import (
+    Archive,
+    DamagedError,
+    Folder,
+    Mirrors,
+    ensure_downloaded,
+    translate_errors,
+)
+from reprovision.sources.source import Part, Source, part_from_arrays
 
 SHAPE = Shape(3, 32, 32)
+ROW_BYTES = 1 + SHAPE.bytes
 Members = Annotated[list[str], Field(min_length=1)]
 
 
@@ -39,39 +44,35 @@ class CifarDescriptor(Section):
     test: Members
 
     def open(self, name: str, downloads: Path) -> Source:
-        """Opens the source, downloading it if it is missing."""
+        """Opens the source; downloads the archive if it is missing."""
         folder = downloads / (self.folder or "")
-        obtain([self.archive], folder, self.mirrors)
+        ensure_downloaded([self.archive], folder, self.mirrors)
         path = folder / self.archive.file
-        members = dict(_read_members(path, {*self.train, *self.test}))
-        train = self._part(path, members, self.train, "train")
-        test = self._part(path, members, self.test, "test")
+        with translate_errors(str(path)):
+            members = _read_members(path, {*self.train, *self.test})
+            train = self._part(members, self.train, "train")
+            test = self._part(members, self.test, "test")
         return Source(name, tuple(self.classes), SHAPE, train, test=test)
 
-    def _part(self, path: Path, members: dict[str, bytes], names: list[str], prefix: str) -> Part:
+    def _part(self, members: dict[str, bytes], names: list[str], prefix: str) -> Part:
         missing = [name for name in names if name not in members]
         if missing:
-            raise UserError(f"{path} holds no {missing[0]}: check train and test in the descriptor")
-        row = 1 + 3 * 32 * 32
+            raise DamagedError(f"it holds no {missing[0]}")
         content = b"".join(members[name] for name in names)
-        if len(content) % row or not content:
-            raise UserError(f"{path} does not hold whole rows of {row} bytes: download it again")
-        rows = np.frombuffer(content, np.uint8).reshape(-1, row)
+        if len(content) % ROW_BYTES or not content:
+            raise DamagedError(f"it does not hold whole rows of {ROW_BYTES} bytes")
+        rows = np.frombuffer(content, np.uint8).reshape(-1, ROW_BYTES)
         labels = rows[:, 0].astype(np.int64)
         if labels.max() >= len(self.classes):
-            raise UserError(f"{path} holds the label {labels.max()}, beyond the classes named")
-        return part_of_arrays(rows[:, 1:].reshape(-1, 3, 32, 32), labels, prefix)
+            raise DamagedError(f"it holds the label {labels.max()}, but there are fewer classes")
+        return part_from_arrays(rows[:, 1:].reshape(-1, 3, 32, 32), labels, prefix)
 
 
-def _read_members(path: Path, names: set[str]) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and member.name in names:
-                    file = archive.extractfile(member)
-                    assert file is not None, "a regular file has content"
-                    yield member.name, file.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path} can't be read ({error}): delete it to download it again"
-        ) from error
+def _read_members(path: Path, names: set[str]) -> dict[str, bytes]:
+    members = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            wanted = member.isfile() and member.name in names
+            if wanted and (file := archive.extractfile(member)):
+                members[member.name] = file.read()
+    return members

@@ -1,22 +1,22 @@
-"""A folder of images: a folder for each class, or train/, val/ and test/ folders of those."""
+"""A folder of images: one folder per class, or train/, val/ and test/ folders of those."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from reprovision.core.errors import UserError
-from reprovision.sources.imaging import read_image
-from reprovision.sources.source import Part, Shape, Source
+from reprovision.core.memory import chunks
+from reprovision.images.decoding import Shape, read_image
+from reprovision.sources.source import Part, Source
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 def open_folder(path: Path) -> Source:
-    """Opens FOLDER/CLASS/IMAGE, or FOLDER/{train,val,test}/CLASS/IMAGE; val and test may lack.
+    """Opens FOLDER/CLASS/IMAGE, or FOLDER/{train,val,test}/CLASS/IMAGE; val and test are optional.
 
     Raises:
         UserError: there are fewer than two classes, or a file is not an image.
@@ -32,8 +32,8 @@ def open_folder(path: Path) -> Source:
     classes = tuple(_subfolders(parts["train"]))
     if len(classes) < 2:
         raise UserError(
-            f"{path} holds {len(classes)} class folders: put the images of each class "
-            "in a folder of its own, named after the class, two or more of them"
+            f"{path} has class folders: {', '.join(classes) or 'none'}: put the images of each "
+            "class in a folder named after the class, two or more of them"
         )
     opened = {
         name: _open_part(path, part, classes) for name, part in parts.items() if part.is_dir()
@@ -47,18 +47,18 @@ def _open_part(root: Path, part: Path, classes: tuple[str, ...]) -> Part:
         raise UserError(f"{part} holds the class {min(unknown)}, which train does not have")
     found = [(file, label) for label, name in enumerate(classes) for file in _images(part / name)]
     if not found:
-        raise UserError(f"{part} holds no images: their names end in {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"{part} holds no images: their names end in {', '.join(SUFFIXES)}")
     files = [file for file, _ in found]
     labels = np.array([label for _, label in found], np.int64)
+    return Part(
+        labels,
+        origin=lambda row: _one_line(files[row].relative_to(root)),
+        read=lambda shape: _read(files, shape),
+    )
 
-    def origin(row: int) -> str:
-        return _origin(files[row].relative_to(root))
 
-    return Part(labels, origin, partial(_read, files))
-
-
-def _origin(path: Path) -> str:
-    """A file's name on one line of UTF-8, which a file system does not demand."""
+def _one_line(path: Path) -> str:
+    """A file's name on one line of valid UTF-8, neither of which file systems guarantee."""
     text = path.as_posix().encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else repr(text)[1:-1]
 
@@ -71,16 +71,17 @@ def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    strange = [file for file in files if file.suffix.lower() not in SUFFIXES]
-    if strange:
+    others = [str(file) for file in files if file.suffix.lower() not in SUFFIXES]
+    if others:
         raise UserError(
-            f"{_some(strange)} in a class folder is no known kind of image "
-            f"({', '.join(sorted(SUFFIXES))}): move it elsewhere"
+            f"a class folder holds files that are not images ({', '.join(SUFFIXES)}): "
+            f"move {_first_ten(others)} elsewhere"
         )
     return files
 
 
 def _read(files: list[Path], shape: Shape) -> Iterator[np.ndarray]:
+    """Yields all images in chunks (n, C, H, W); raises a UserError that lists unreadable ones."""
     bad: list[str] = []
 
     def read(file: Path) -> np.ndarray:
@@ -91,15 +92,15 @@ def _read(files: list[Path], shape: Shape) -> Iterator[np.ndarray]:
             return np.zeros((shape.channels, shape.height, shape.width), np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), shape.chunk):
-            yield np.stack(list(pool.map(read, files[start : start + shape.chunk])))
+        for rows in chunks(len(files), shape.bytes):
+            yield np.stack(list(pool.map(read, files[rows])))
     if bad:
         raise UserError(
-            f"{len(bad)} of {len(files)} images can't be read: {_some(sorted(bad))}: "
+            f"{len(bad)} of {len(files)} images can't be read: {_first_ten(sorted(bad))}: "
             "repair or remove them"
         )
 
 
-def _some(things: list[Path] | list[str]) -> str:
-    shown = ", ".join(str(thing) for thing in things[:10])
-    return shown if len(things) <= 10 else f"{shown} and {len(things) - 10} more"
+def _first_ten(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

@@ -6,34 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from reprovision.core.errors import UserError
-
-CHUNK, CHUNK_BYTES = 1024, 2**26
-"""Images read at a time, at most: memory stays bounded whatever their number and size."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """An image's size in memory: channels, height and width in pixels."""
-
-    channels: int
-    height: int
-    width: int
-
-    @property
-    def chunk(self) -> int:
-        """How many images of this shape are read at a time."""
-        return max(1, min(CHUNK, CHUNK_BYTES // (self.channels * self.height * self.width)))
+from reprovision.core.memory import chunks
+from reprovision.images.decoding import Shape, fit_images
 
 
 @dataclass(frozen=True)
 class Part:
-    """The train or the test images of a source.
+    """The train, val or test images of a source.
 
     Attributes:
         labels: (N,) int64, indices into the source's classes.
-        origin: tells of each row what leads back to the original: a file, or a position in an
-            archive.
-        read: yields all N images of a given shape in order, as uint8 arrays (n, C, H, W).
+        origin: for a row, where its image comes from: a file, or a position in an archive.
+        read: yields all N images in order, fitted to a shape, as uint8 arrays (n, C, H, W).
     """
 
     labels: np.ndarray
@@ -48,9 +32,9 @@ class Source:
     Attributes:
         name: of the descriptor or folder.
         classes: class names in the order of the labels.
-        shape: the images' own shape, or None where they differ from one another.
-        train: always there.
-        val, test: None where the source doesn't bring its own; they are then split off train.
+        shape: the images' own shape, or None if it differs between images.
+        train: always present.
+        val, test: None if the source has none of its own; prepare then splits them off train.
     """
 
     name: str
@@ -65,5 +49,15 @@ class Source:
             if not name or not name.isprintable() or self.classes.count(name) > 1:
                 raise UserError(
                     f"{self.name} has the class name {name!r}, which is empty, not printable or "
-                    "there twice: rename the class"
+                    "a duplicate: rename the class"
                 )
+
+
+def part_from_arrays(images: np.ndarray, labels: np.ndarray, prefix: str) -> Part:
+    """A part whose images, uint8 (N, C, H, W), are in memory already."""
+
+    def read(shape: Shape) -> Iterator[np.ndarray]:
+        for rows in chunks(len(images), shape.bytes):
+            yield fit_images(images[rows], shape)
+
+    return Part(labels, f"{prefix}/{{}}".format, read)

@@ -1,4 +1,8 @@
-"""Stratified random splits: each class keeps its share, and the same seed gives the same split."""
+"""Stratified random splits: each class keeps its share, and the same seed gives the same split.
+
+scikit-learn's `train_test_split(stratify=...)` refuses classes of one image and splits with fewer
+images than classes, which small folders of photos have.
+"""
 
 import numpy as np
 
@@ -12,8 +16,8 @@ def stratified_choice(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
         seed: decides which.
 
     Returns:
-        (N,) bool: True for those chosen. Every class of two or more images keeps at least one
-        image on each side, as far as the count allows.
+        (N,) bool: True if chosen. Every class of two or more images keeps at least one image on
+        each side, as far as the count allows.
     """
     random = np.random.default_rng(seed)
     chosen = np.zeros(len(labels), bool)
@@ -25,12 +29,12 @@ def stratified_choice(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _quotas(sizes: np.ndarray, count: int) -> np.ndarray:
-    """Shares `count` among classes by the largest remainder."""
+    """Divides `count` among the classes by the largest-remainder method."""
     exact = sizes * count / sizes.sum()
     quotas = np.floor(exact).astype(np.int64)
     order = np.argsort(quotas - exact, kind="stable")
     quotas[order[: count - quotas.sum()]] += 1
-    # a class without a single image on one side could be neither learned nor measured
+    # a class without an image on one side could be neither learned nor measured
     for empty in np.flatnonzero((quotas == 0) & (sizes > 1)):
         donor = np.argmax(quotas)
         if quotas[donor] > 1:

@@ -1,76 +1,92 @@
-"""Epochs in MLflow while a long training runs, without ever holding it up."""
+"""Epochs in MLflow while a long training runs, without ever blocking it."""
 
-import json
-import os
-import queue
-import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
+from queue import SimpleQueue
+from typing import Self
 
+from reprovision.core.errors import UserError
 from reprovision.core.params import Params
-from reprovision.training.history import Epoch
-from reprovision.training.loop import TrainingState, Watcher
+from reprovision.results.history import Epoch
+from reprovision.training.callbacks import Callback
+from reprovision.training.state import TrainingState
 
-PATIENCE = 10
+START_AFTER = 5.0
+"""Seconds of training before the first call: a shorter one ends before anyone looks, and the track
+stage logs the same run."""
+
+CLOSE_TIMEOUT = 10.0
 """Seconds to wait for MLflow when training has ended."""
 
-SOURCES = str(Path(__file__).resolve().parents[2])
-"""Where the running package lies, which need not be the installed one."""
 
+class LiveLogging(Callback):
+    """A callback that logs each epoch to the MLflow run of a key, in a thread of its own.
 
-class LiveRun(Watcher):
-    """A training watcher that writes each epoch to the run of the given key.
+    As a context manager it also ends the run as FAILED or KILLED where training fails or is
+    interrupted; otherwise the run stays open for the track stage. If MLflow can't be used, one
+    warning is printed, and training continues.
 
-    A process of its own (`following.py`) talks to MLflow, whose import takes two seconds and
-    200 MiB, and a thread talks to that process. Both start with the first epoch that ends after
-    `after` seconds: a shorter training is over before anyone looks, and the track stage writes the
-    same record anyway. If MLflow is away, one warning says so.
+    Attributes:
+        epoch_times: end of each epoch so far, in milliseconds since 1970.
     """
 
-    def __init__(self, params: Params, key: str, after: float = 5.0) -> None:
+    def __init__(self, params: Params, key: str) -> None:
         self.params = params
         self.key = key
-        self.start_at = time.monotonic() + after
-        self.histories: queue.SimpleQueue[list[Epoch] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._send_all, daemon=True)
-        self.follower: subprocess.Popen[str] | None = None
+        self.epoch_times: dict[int, int] = {}
+        self._start_at = time.monotonic() + START_AFTER
+        self._queued = 0
+        # new epochs; in the end the status of the run, None where training succeeded
+        self._queue: SimpleQueue[list[Epoch] | str | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._log, name="live-logging", daemon=True)
+        self._warned = False
 
-    def epoch_done(self, state: TrainingState) -> None:
-        if time.monotonic() < self.start_at:
+    def on_epoch_end(self, state: TrainingState) -> None:
+        self.epoch_times[state.history[-1].epoch] = int(time.time() * 1000)
+        if time.monotonic() < self._start_at:
             return
-        self.histories.put(list(state.history))
-        if self.thread.ident is None:
-            self.thread.start()
+        self._queue.put(state.history[self._queued :])
+        self._queued = len(state.history)
+        if self._thread.ident is None:
+            self._thread.start()
 
-    def close(self) -> None:
-        """Waits, for a bounded time, until what was told is written."""
-        if self.thread.ident is not None:
-            self.histories.put(None)
-            self.thread.join(PATIENCE)
-        if self.follower:
-            self.follower.kill()
+    def close(self, status: str | None = None) -> None:
+        """Waits, for a bounded time, until all epochs are logged; ends the run with a status."""
+        if self._thread.ident is None:
+            return
+        self._queue.put(status)
+        self._thread.join(CLOSE_TIMEOUT)
+        if self._thread.is_alive():
+            self._warn(
+                f"MLflow did not log all epochs within {CLOSE_TIMEOUT:g} s: the track stage will"
+            )
 
-    def _send_all(self) -> None:
-        """Sends each epoch once, and waits until the last one is written."""
-        self.follower = subprocess.Popen(
-            [sys.executable, "-m", "reprovision.tracking.following", self.key],
-            env={**os.environ, "PYTHONPATH": SOURCES},
-            stdin=subprocess.PIPE,
-            text=True,
-        )
-        # it ends early where MLflow is away
-        with suppress(BrokenPipeError), self.follower:
-            self._send(self.params.model_dump_json())
-            sent = 0
-            while (history := self.histories.get()) is not None:
-                self._send(json.dumps([asdict(epoch) for epoch in history[sent:]]))
-                sent = len(history)
+    def __enter__(self) -> Self:
+        return self
 
-    def _send(self, line: str) -> None:
-        assert self.follower and self.follower.stdin
-        self.follower.stdin.write(line + "\n")
-        self.follower.stdin.flush()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.close("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+    def _log(self) -> None:
+        try:
+            # takes two seconds
+            from reprovision.tracking.log_run import LiveRun
+
+            history = self._queue.get()
+            assert isinstance(history, list), "the thread starts with the first epochs"
+            run = LiveRun(self.params, self.key, history, self.epoch_times)
+            while isinstance(item := self._queue.get(), list):
+                run.log(item)
+            if item is not None:
+                run.end(item)
+        except (UserError, OSError) as error:
+            self._warn(str(error))
+
+    def _warn(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            print(f"warning: {message}", file=sys.stderr)

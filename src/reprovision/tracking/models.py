@@ -1,12 +1,10 @@
-"""The exported model in MLflow: logged with its signature and registered as a new version."""
+"""The exported model in MLflow: logged with its signature, and registered as a new version."""
 
 import contextlib
 import io
 import json
 import re
-from collections.abc import Mapping
-from importlib.metadata import version
-from pathlib import Path
+from importlib import metadata
 
 import mlflow
 import numpy as np
@@ -17,82 +15,75 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from reprovision.core.params import Params
 from reprovision.data.dataset import load_info, load_split
+from reprovision.results.layout import ONNX_MODEL, PREPARED
+from reprovision.tracking.descriptions import describe, version_tags
 
 REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy")
 
 DESCRIPTION = (
-    "Image classifiers as ONNX: `pixels` (uint8, N, C, H, W) in, `probabilities` out. Each run has "
-    "a version. `models:/{name}@champion` is the version that `uv run reprovision promote` last "
+    "Image classifiers as ONNX: `pixels` (uint8, N, C, H, W) in, `probabilities` out; one version "
+    "per run. `models:/{name}@champion` is the version that `uv run reprovision promote` last "
     "found better than its predecessor on the same test images; `uv run reprovision rollback` "
-    "gives the predecessor its place back."
+    "restores the predecessor."
 )
 
 
-def log_model(client: MlflowClient, run: Run, exported: Path, prepared: Path) -> str:
-    """Logs the ONNX model of a run, once; returns its id."""
-    known = client.search_logged_models(
-        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+def log_model(client: MlflowClient, run: Run) -> str:
+    """Logs the ONNX model of the active run, once; returns its id."""
+    found = _find_model(client, run)
+    if found:
+        return found
+    info = load_info(PREPARED)
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, *info.shape), "pixels")
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(info.classes)), "probabilities")
+    logged = mlflow.onnx.log_model(
+        onnx.load(str(ONNX_MODEL)),
+        # MLflow does not allow these characters
+        name=re.sub(r"[/:.%\"']", "-", run.info.run_name),
+        signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
+        input_example={"pixels": load_split(PREPARED, "test").images[:1].copy()},
+        # MLflow would spend seconds on guessing them
+        pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
+        metadata={"classes": json.dumps(info.classes)},
+        onnx_execution_providers=["CPUExecutionProvider"],
+        save_as_external_data=False,
     )
-    return str(known[0].model_id) if known else _log(client, run, exported, prepared)
+    return str(logged.model_id)
 
 
-def register_model(
-    client: MlflowClient,
-    run: Run,
-    model_id: str,
-    name: str,
-    description: str,
-    tags: Mapping[str, str],
-) -> str:
-    """Registers a run's model under a name, once, and gives the version its tags.
+def register_model(client: MlflowClient, run: Run, params: Params, test: dict[str, float]) -> str:
+    """Registers the model of a run, once, and updates the tags of its version.
 
     Args:
-        description: of the version, where it has none yet.
+        test: content of results/test.json.
 
     Returns:
         the number of the version.
     """
+    name = params.track.model_name
     known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
-    version = known[0] if known else _new_version(client, model_id, name)
+    version = known[0] if known else _new_version(client, run, name)
     if not version.description:
-        client.update_model_version(name, version.version, description)
+        client.update_model_version(name, version.version, describe(params, test))
+    tags = version_tags(test, load_info(PREPARED).splits["test"].digest)
     for key, value in tags.items():
-        if version.tags.get(key) != value:
-            client.set_model_version_tag(name, version.version, key, value)
+        client.set_model_version_tag(name, version.version, key, value)
     return str(version.version)
 
 
-def _new_version(client: MlflowClient, model_id: str, name: str) -> ModelVersion:
-    """Makes a version of the model that is registered under a name, which need not be there yet."""
+def _new_version(client: MlflowClient, run: Run, name: str) -> ModelVersion:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=DESCRIPTION.format(name=name))
-    # unlike the client's own method, it links the pages of model and version in a local store, too;
-    # what it says of that would bury our own lines
+    model_id = _find_model(client, run)
+    # unlike the client's method, it also links the model's page to its version; it prints to stderr
     with contextlib.redirect_stderr(io.StringIO()):
         return mlflow.register_model(f"models:/{model_id}", name)
 
 
-def _log(client: MlflowClient, run: Run, exported: Path, prepared: Path) -> str:
-    """Logs the model; returns its id."""
-    info = load_info(prepared)
-    classes = len(info.classes)
-    with mlflow.start_run(run_id=run.info.run_id):
-        logged = mlflow.onnx.log_model(
-            onnx.load(str(exported / "model.onnx")),
-            # MLflow does not take these signs
-            name=re.sub(r"[/:.%\"']", "-", run.info.run_name),
-            signature=ModelSignature(
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *info.shape), "pixels")]),
-                Schema([TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")]),
-            ),
-            input_example={"pixels": load_split(prepared, "test").images[:1].copy()},
-            # MLflow would spend seconds guessing them
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-            metadata={"classes": json.dumps(info.classes)},
-            onnx_execution_providers=["CPUExecutionProvider"],
-            save_as_external_data=False,
-        )
-    # leaving the block has finished the run, which lacks its metrics still
-    client.update_run(run.info.run_id, "RUNNING")
-    return str(logged.model_id)
+def _find_model(client: MlflowClient, run: Run) -> str | None:
+    logged = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    return str(logged[0].model_id) if logged else None

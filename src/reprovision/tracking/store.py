@@ -1,41 +1,34 @@
-"""Where runs are written: `MLFLOW_TRACKING_URI`, or SQLite in the main workspace.
+"""Where runs are logged: `MLFLOW_TRACKING_URI`, or SQLite in the main workspace.
 
-Every path is resolved against the main workspace: DVC deletes the temporary copies it runs
-experiments in, and a store inside one would vanish with it.
+Relative paths are resolved against the main workspace: DVC deletes the temporary copies that it
+runs experiments in, and a store in one of them would be deleted with it.
 """
 
-import logging
 import os
-import textwrap
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
-
-from reprovision.core.errors import UserError
-from reprovision.core.files import workspace
-from reprovision.tracking.page import experiment_tags
-
-# a server that hangs is given up after about 20 seconds, unless the user has set these otherwise;
-# mlflow reads them when it is imported
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-# the files are small, and the track stage itself tells where the run is
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# nobody should be told of anybody's runs
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+from tempfile import TemporaryDirectory
+from textwrap import shorten
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import mlflow
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from requests import RequestException
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+
+from reprovision.core.errors import UserError
+from reprovision.core.files import workspace, write_bytes
+from reprovision.results.layout import mlflow_artifacts, mlflow_store, state_folder
 
 LOCK_SECONDS = 120
 KEY_TAG = "reprovision.key"
@@ -44,85 +37,49 @@ CODE_TAG = "reprovision.code"
 TEST_SET_TAG = "reprovision.test_set"
 DESCRIPTION_TAG = "mlflow.note.content"
 
-# what they tell of their progress would bury our own lines; what goes wrong they raise
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow").setLevel(logging.ERROR)
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    DESCRIPTION_TAG: "One run per change of params. Select some and press *Compare*.",
+}
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open tracking store.
-
-    Attributes:
-        client: connected to it.
-        experiment_id: of the experiment that runs go to.
-    """
+    """An open tracking store: a client, and the experiment that runs belong to."""
 
     client: MlflowClient
     experiment_id: str
 
     def find(self, key: str, checkpoint: str | None = None) -> Run | None:
-        """The newest run with this key whose checkpoint, where it has one, is the given one."""
+        """The newest run of this key; one with another checkpoint does not count."""
         runs = self.client.search_runs(
             [self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", order_by=["start_time DESC"]
         )
-        fitting = (
-            r for r in runs if checkpoint in (None, r.data.tags.get(CHECKPOINT_TAG, checkpoint))
-        )
-        return next(fitting, None)
-
-    def create(self, key: str, name: str, tags: dict[str, str]) -> Run:
-        """A new run that can be found by its key."""
-        return self.client.create_run(
-            self.experiment_id, run_name=name, tags={**tags, KEY_TAG: key}
-        )
-
-
-def tracking_uri() -> str:
-    """The address of the tracking server or store, with absolute paths."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    scheme, found, rest = uri.partition(":///")
-    if found and scheme.startswith("sqlite") and not Path(rest).is_absolute():
-        return f"{scheme}:///{workspace() / rest}"
-    if "://" not in uri and uri != "databricks":
-        return (workspace() / uri).as_uri()
-    return uri
-
-
-def ui_command(page: str) -> str:
-    """How to see a page in a browser.
-
-    Args:
-        page: its address below that of the server.
-    """
-    uri = tracking_uri()
-    if uri.startswith("http"):
-        return f"{uri.rstrip('/')}/{page}"
-    own = uri == f"sqlite:///{workspace() / 'mlflow.db'}"
-    command = "uv run mlflow ui" + ("" if own else f" --backend-store-uri {uri}")
-    return f"{command}, then http://127.0.0.1:5000/{page}"
+        for run in runs:
+            if checkpoint in (None, run.data.tags.get(CHECKPOINT_TAG, checkpoint)):
+                return run
+        return None
 
 
 @contextmanager
 def open_store(experiment: str) -> Iterator[Store]:
-    """Opens the tracking store, making store and experiment at first use.
+    """Opens the tracking store, creating store and experiment where they are missing.
 
-    The block runs under a lock of the main workspace: two processes that set up a new SQLite store
-    at once would both migrate it and leave it corrupt, and two that look for the same run would
-    both create it.
+    The block holds a lock of the main workspace, so that two processes neither create the same
+    SQLite store nor the same run.
 
     Raises:
-        UserError: the store can't be reached, within a bounded time.
+        UserError: the store can't be used, within a bounded time.
     """
     uri = tracking_uri()
-    folder = workspace() / ".reprovision"
-    folder.mkdir(exist_ok=True)
+    state_folder().mkdir(exist_ok=True)
     try:
-        with FileLock(folder / "mlflow.lock", timeout=LOCK_SECONDS), reaching(uri):
-            _set_up(uri)
+        with FileLock(state_folder() / "mlflow.lock", LOCK_SECONDS), translate_errors():
+            if urlsplit(uri).scheme.startswith("sqlite"):
+                _create_if_missing(Path(make_url(uri).database or ""))
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
-            yield Store(client, _experiment_id(client, experiment, uri))
+            yield Store(client, _find_or_create_experiment(client, experiment, uri))
     except Timeout:
         raise UserError(
             f"another process has held the MLflow store for {LOCK_SECONDS} s: end it, then run "
@@ -130,64 +87,105 @@ def open_store(experiment: str) -> Iterator[Store]:
         ) from None
 
 
-def _set_up(uri: str) -> None:
-    """Makes a new SQLite store, whole or not at all.
+def tracking_uri() -> str:
+    """The address of the tracking server or store, with absolute paths."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given:
+        return _sqlite_uri(mlflow_store())
+    scheme = urlsplit(given).scheme
+    if scheme.startswith("sqlite"):
+        url = make_url(given)
+        absolute = url.set(database=str(workspace() / (url.database or "")))
+        return absolute.render_as_string(hide_password=False)
+    return given if scheme or given == "databricks" else (workspace() / given).as_uri()
 
-    MLflow makes its tables in dozens of migrations that it can't take up again: a store left in
-    the middle of them by a killed process would stay useless.
+
+def ui_address(experiment_id: str) -> str:
+    """How to see an experiment's training runs in a browser, the best test accuracy first.
+
+    The query is what MLflow puts into the address bar after these choices. Without it, it opens its
+    pages for language models, sorted by time.
     """
-    if not uri.startswith("sqlite"):
-        return
-    path = Path(make_url(uri).database or "")
-    if path.exists():
-        return
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    new = SqlAlchemyStore(f"sqlite:///{partial}", _local_artifacts())
-    new.engine.dispose()
-    partial.replace(path)
-
-
-def _local_artifacts() -> str:
-    return (workspace() / "mlartifacts").as_uri()
+    choices = {
+        "workflowType": "machine_learning",
+        "orderByKey": "metrics.`test_accuracy`",
+        "orderByAsc": "false",
+    }
+    page = f"#/experiments/{experiment_id}/runs?{urlencode(choices)}"
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return urljoin(f"{uri.rstrip('/')}/", page)
+    is_default = uri == _sqlite_uri(mlflow_store())
+    options = "" if is_default else f" --backend-store-uri {shlex.quote(uri)}"
+    return f"uv run mlflow ui{options}, then {urljoin('http://127.0.0.1:5000/', page)}"
 
 
 @contextmanager
-def reaching(uri: str) -> Iterator[None]:
-    """Turns what MLflow raises when its store is away into one sentence."""
+def translate_errors() -> Iterator[None]:
+    """Raises a UserError of one sentence where MLflow raises because its store can't be used."""
     try:
         yield
-    # files go to a server by requests alone; a database may need a driver that isn't there
+    # artifacts go to a server by requests alone; a database may need a driver that is missing
     except (MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError) as error:
+        uri = tracking_uri()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"MLflow at {uri} can't be used ({textwrap.shorten(reason, 250, placeholder=' ...')}): "
+            f"MLflow at {uri} can't be used ({shorten(reason, 250, placeholder=' ...')}): "
             f"{_remedy(reason, uri)}, then run `uv run dvc repro` or `uv run reprovision sync`; "
-            "nothing else is lost"
+            "all results are kept"
         ) from error
 
 
 def _remedy(reason: str, uri: str) -> str:
     if "database schema" in reason:
-        return (
-            "another version of MLflow made this store, back it up and run "
-            f"`uv run mlflow db upgrade {uri}`"
-        )
+        command = f"uv run mlflow db upgrade {shlex.quote(uri)}"
+        return f"another version of MLflow created this store, back it up and run `{command}`"
     if "database is locked" in reason:
-        return "end the process that holds it"
+        return "end the process that has locked it"
     if "No module named" in reason:
         return "install the driver of this database, or set MLFLOW_TRACKING_URI"
     return "start the server or set MLFLOW_TRACKING_URI"
 
 
-def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+def _create_if_missing(path: Path) -> None:
+    """Creates an SQLite store, whole or not at all: MLflow can't resume interrupted migrations.
+
+    MLflow's own command runs in a process of its own, which closes the database when it ends, and
+    in the main workspace, because the default experiment's artifacts belong to its working
+    directory.
+    """
+    if path.exists():
+        return
+    # of killed processes: only the holder of the lock creates a store
+    for abandoned in state_folder().glob("new-store-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    with TemporaryDirectory(prefix="new-store-", dir=state_folder()) as folder:
+        new = Path(folder, path.name)
+        done = subprocess.run(
+            [sys.executable, "-m", "mlflow", "experiments", "search"],
+            cwd=workspace(),
+            env={**os.environ, "MLFLOW_TRACKING_URI": _sqlite_uri(new)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.splitlines() or ["no reason given"])[-1]
+            raise UserError(f"MLflow can't create {path} ({reason}): run `uv run dvc repro` again")
+        write_bytes(path, new.read_bytes())
+
+
+def _sqlite_uri(path: Path) -> str:
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def _find_or_create_experiment(client: MlflowClient, name: str, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        # a server knows where its artifacts go; a local store would take the working directory
-        local = None if uri.startswith("http") else _local_artifacts()
-        experiment_id: str = client.create_experiment(name, local, tags=experiment_tags())
-        return experiment_id
+        # a server chooses the place of its artifacts; a database would use the working directory
+        is_server = uri.startswith(("http", "databricks"))
+        artifacts = None if is_server else mlflow_artifacts().as_uri()
+        return str(client.create_experiment(name, artifacts, tags=EXPERIMENT_TAGS))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)

@@ -1,4 +1,4 @@
-"""What the machine can do: devices, threads, number formats."""
+"""What training runs on: device, threads, number format, deterministic algorithms."""
 
 import os
 import sys
@@ -11,10 +11,10 @@ from reprovision.core.params import TrainParams
 
 
 def choose_device(params: TrainParams) -> torch.device:
-    """The device of `train.device`; `auto` takes CUDA, else MPS, else the CPU.
+    """The device of `train.device`; `auto` is CUDA, else MPS, else the CPU.
 
     Raises:
-        UserError: the device asked for is not there.
+        UserError: the device is not available.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -31,9 +31,9 @@ def choose_device(params: TrainParams) -> torch.device:
 
 
 def set_threads(params: TrainParams) -> None:
-    """Lets torch use `train.threads` CPU threads; `auto` takes all processors it may run on.
+    """Lets torch use `train.threads` CPU threads; `auto` means all processors it may run on.
 
-    Sums are split among threads, so that their number can change the last bits of a result.
+    Sums are split among threads, so their number can change the last bits of a result.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     available = (len(affinity(0)) if affinity else os.cpu_count()) or 1
@@ -47,23 +47,19 @@ def set_threads(params: TrainParams) -> None:
     torch.set_num_threads(threads)
 
 
-def be_deterministic(params: TrainParams, device: torch.device) -> None:
-    """Has torch give the same bytes each time, and fail where it can't; on MPS it only warns."""
-    # on MPS the gradient of max-pooling exists in no other way
-    mode = "warn" if device.type == "mps" else "error"
-    torch.set_deterministic_debug_mode(mode)
-    if params.compile:
-        # tells the compiler, too, and imports it: a second and 150 MiB
-        torch.use_deterministic_algorithms(True, warn_only=mode == "warn")
-    # nothing here reads memory that it has not written; filling it takes time in every step
+def set_deterministic(device: torch.device) -> None:
+    """Makes torch use deterministic algorithms, and fail if an operation has none."""
+    # on MPS max-pooling has no deterministic gradient
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
+    # by default torch fills new tensors in every step, for code that reads uninitialized memory
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def choose_precision(params: TrainParams, device: torch.device) -> torch.dtype:
-    """The number format of `train.precision`; `auto` takes bfloat16 where it is fast.
+    """The number format of `train.precision`; `auto` is bfloat16 where it is fast.
 
-    That is on CPUs with AVX512-BF16 or AMX instructions and on GPUs since NVIDIA's Ampere; weights
-    stay float32 in any case.
+    That is on CPUs with AVX512-BF16 or AMX instructions and on NVIDIA GPUs since Ampere. The
+    parameters themselves are always float32.
     """
     if params.precision == "auto":
         if device.type == "cuda":

@@ -1,0 +1,270 @@
+"""Two runs side by side: what differs, by how much, and whether that is more than chance."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from reprovision.comparison.bootstrap import BOOTSTRAPPED, bootstrap_intervals
+from reprovision.comparison.statistics import (
+    Difference,
+    adjust,
+    paired_difference,
+    unpaired_difference,
+)
+from reprovision.core.errors import UserError
+from reprovision.results.layout import HISTORY
+from reprovision.results.metrics import METRICS, Metric, measure
+from reprovision.results.run import Run
+
+
+class Verdict(StrEnum):
+    """How the head compares with the base."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NO_EVIDENCE = "no evidence"
+    NOT_COMPARED = "not compared"
+
+
+class Pairing(StrEnum):
+    """How the two test sets relate."""
+
+    SAME = "same images"
+    DIFFERENT = "different images"
+    OTHER_DATA = "other data"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric of both runs, and its change.
+
+    Attributes:
+        metric: what is compared; a recall is in the same unit as accuracy.
+        title: for people; the class for a recall.
+        low, high: interval of head minus base; None where the two are not compared.
+        p: of the hypothesis that nothing changed; None where only the interval is known.
+        verdict: by p where there is one, else by the interval.
+        images: of the head's test set that the metric is over.
+    """
+
+    metric: Metric
+    title: str
+    base: float
+    head: float
+    low: float | None
+    high: float | None
+    p: float | None
+    verdict: Verdict
+    images: int
+
+    @property
+    def value(self) -> float:
+        """Head minus base."""
+        return self.head - self.base
+
+
+@dataclass(frozen=True)
+class ParamChange:
+    """A param with different values; None where it is missing."""
+
+    name: str
+    base: Any
+    head: Any
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a report states about two runs.
+
+    Attributes:
+        alpha: level of the tests; the intervals are of 1 - alpha.
+        accuracy: what the verdict rests on.
+        metrics: all metrics, accuracy first.
+        recalls: of each class; their p are adjusted for their number. Empty where the classes
+            differ.
+        fixed, regressed: indices of the test images that only the head, or only the base,
+            classifies correctly; the most confident errors of the other come first. Empty unless
+            paired.
+        notes: sentences that a reader should know.
+    """
+
+    base: Run
+    head: Run
+    alpha: float
+    pairing: Pairing
+    params: list[ParamChange]
+    metrics: list[Change]
+    recalls: list[Change]
+    fixed: np.ndarray
+    regressed: np.ndarray
+    notes: list[str]
+
+    @property
+    def accuracy(self) -> Change:
+        return self.metrics[0]
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.accuracy.verdict
+
+    @property
+    def same_predictions(self) -> bool:
+        """Both predict the same class for every image of the same test set."""
+        pairs = self.base.predictions.predicted, self.head.predictions.predicted
+        return self.pairing is Pairing.SAME and np.array_equal(*pairs)
+
+
+def compare(base: Run, head: Run, alpha: float) -> Comparison:
+    """Compares two runs.
+
+    Args:
+        alpha: how often a test may find a difference where there is none, e.g. 0.05.
+
+    Raises:
+        UserError: a run lacks its predictions, or the two name the same test set, but list other
+            images.
+    """
+    pairing = _pairing(base, head)
+    fixed = regressed = np.empty(0, np.int64)
+    if pairing is Pairing.SAME:
+        fixed, regressed = _only_correct_in(head, base), _only_correct_in(base, head)
+    return Comparison(
+        base=base,
+        head=head,
+        alpha=alpha,
+        pairing=pairing,
+        params=_param_changes(base.params, head.params),
+        metrics=list(_metrics(base, head, pairing, alpha)),
+        recalls=_recalls(base, head, pairing, alpha),
+        fixed=fixed,
+        regressed=regressed,
+        notes=list(_notes(base, head, pairing)),
+    )
+
+
+def _pairing(base: Run, head: Run) -> Pairing:
+    if base.dataset.classes != head.dataset.classes:
+        return Pairing.OTHER_DATA
+    if base.test_set.digest != head.test_set.digest:
+        same_source = base.test_set.name == head.test_set.name
+        return Pairing.DIFFERENT if same_source else Pairing.OTHER_DATA
+    if not np.array_equal(base.predictions.actual, head.predictions.actual):
+        raise UserError(
+            f"{base.title} and {head.title} name the same test set, but their "
+            "results/predictions.csv list other labels: run `dvc repro` for both"
+        )
+    return Pairing.SAME
+
+
+def _only_correct_in(right: Run, wrong: Run) -> np.ndarray:
+    """Indices of the images that one run classifies correctly and the other does not."""
+    rows = np.flatnonzero(right.predictions.correct & ~wrong.predictions.correct)
+    return rows[np.argsort(-wrong.predictions.confidence[rows], kind="stable")]
+
+
+def _param_changes(base: dict[str, Any], head: dict[str, Any]) -> list[ParamChange]:
+    names = dict.fromkeys([*base, *head])
+    both = [ParamChange(name, base.get(name), head.get(name)) for name in names]
+    return [change for change in both if change.base != change.head]
+
+
+def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[Change]:
+    accuracy = METRICS["accuracy"]
+    correct = base.predictions.correct, head.predictions.correct
+    yield _proportion(accuracy, accuracy.title, *correct, pairing, alpha)
+    # the head's bins for both: calibration errors over other bins can't be compared
+    bins = int(head.params["evaluate.bins"])
+    values = [measure(run.predictions, 1 - alpha, bins) for run in (base, head)]
+    intervals: dict[str, tuple[float, float]] = {}
+    if pairing is not Pairing.OTHER_DATA:
+        paired = pairing is Pairing.SAME
+        intervals = bootstrap_intervals(base.predictions, head.predictions, paired, 1 - alpha, bins)
+    for name in BOOTSTRAPPED:
+        before, after = (metrics[name] for metrics in values)
+        low, high = intervals.get(name, (None, None))
+        verdict = Verdict.NOT_COMPARED
+        if low is not None and high is not None:
+            verdict = _verdict(METRICS[name], after - before, low > 0 or high < 0)
+        metric, images = METRICS[name], len(head.predictions)
+        yield Change(metric, metric.title, before, after, low, high, None, verdict, images)
+
+
+def _recalls(base: Run, head: Run, pairing: Pairing, alpha: float) -> list[Change]:
+    """The recall of each class, p adjusted for their number after Benjamini and Hochberg."""
+    if pairing is Pairing.OTHER_DATA:
+        return []
+    metric, changes = METRICS["macro_recall"], []
+    for label, name in enumerate(head.dataset.classes):
+        before, after = (p.correct[p.actual == label] for p in (base.predictions, head.predictions))
+        changes.append(_proportion(metric, name, before, after, pairing, alpha))
+    p_values = adjust([change.p for change in changes if change.p is not None])
+    return [
+        replace(change, p=p, verdict=_verdict(metric, change.value, p < alpha))
+        for change, p in zip(changes, p_values, strict=True)
+    ]
+
+
+def _proportion(
+    metric: Metric,
+    title: str,
+    base: np.ndarray,
+    head: np.ndarray,
+    pairing: Pairing,
+    alpha: float,
+) -> Change:
+    """The share of images that are classified correctly; base and head are bool (images,)."""
+    difference: Difference | None = None
+    if pairing is Pairing.SAME:
+        fixed, regressed = int((head & ~base).sum()), int((base & ~head).sum())
+        difference = paired_difference(fixed, regressed, len(head), 1 - alpha)
+    elif pairing is Pairing.DIFFERENT:
+        counts = int(base.sum()), len(base), int(head.sum()), len(head)
+        difference = unpaired_difference(*counts, 1 - alpha)
+    before, after = (float(c.mean()) if len(c) else 0.0 for c in (base, head))
+    if difference is None:
+        return Change(
+            metric, title, before, after, None, None, None, Verdict.NOT_COMPARED, len(head)
+        )
+    low, high, p = difference.low, difference.high, difference.p
+    verdict = _verdict(metric, difference.value, p < alpha)
+    return Change(metric, title, before, after, low, high, p, verdict, len(head))
+
+
+def _verdict(metric: Metric, change: float, significant: bool) -> Verdict:
+    if not significant:
+        return Verdict.NO_EVIDENCE
+    return Verdict.BETTER if (change > 0) != metric.lower_is_better else Verdict.WORSE
+
+
+def _notes(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
+    yield from dict.fromkeys([*base.warnings, *head.warnings])
+    if pairing is not Pairing.SAME:
+        yield _test_sets(base, head, pairing)
+    if base.dataset.sha256["train"] != head.dataset.sha256["train"]:
+        yield (
+            f"The training images differ: {base.dataset.images['train']:,} in {base.name}, "
+            f"{head.dataset.images['train']:,} in {head.name}."
+        )
+    missing = [run.name for run in (base, head) if run.history is None]
+    if missing:
+        yield (
+            f"The training curves of {' and '.join(missing)} are not shown: {HISTORY} of "
+            "that revision is not in DVC's cache; with a remote, "
+            f"`dvc fetch --all-commits {HISTORY}` downloads it."
+        )
+
+
+def _test_sets(base: Run, head: Run, pairing: Pairing) -> str:
+    sizes = " and ".join(
+        f"{len(run.predictions):,} images of {run.test_set.name} in {run.name}"
+        for run in (base, head)
+    )
+    if pairing is Pairing.OTHER_DATA:
+        return f"The data differ ({sizes}): the metrics are shown side by side, but not compared."
+    return (
+        f"The test sets differ ({sizes}): the two are compared as independent samples, which "
+        "detects only larger differences than a comparison image by image."
+    )

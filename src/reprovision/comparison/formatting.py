@@ -1,0 +1,183 @@
+"""Numbers and verdicts as text, the same in every form of the reports."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reprovision.comparison.comparison import Change, Comparison, Pairing, ParamChange, Verdict
+from reprovision.results.history import Epoch, best_epoch
+from reprovision.results.metrics import Metric
+from reprovision.results.run import Run
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict on the accuracy as one sentence."""
+    accuracy = comparison.accuracy
+    base, head = comparison.base.name, comparison.head.name
+    both = f"{percent(accuracy.base)} in {base}, {percent(accuracy.head)} in {head}"
+    if comparison.pairing is Pairing.OTHER_DATA:
+        return f"Not compared: the two were tested on other data. Accuracy: {both}."
+    if comparison.same_predictions:
+        return f"No difference: both predict the same class for every test image. Accuracy: {both}."
+    opening = {
+        Verdict.BETTER: f"Better: {head} classifies more images correctly than {base}",
+        Verdict.WORSE: f"Worse: {head} classifies fewer images correctly than {base}",
+    }.get(comparison.verdict, "No evidence of a difference in accuracy")
+    return f"{opening}. Accuracy: {both}, {_gap(comparison)}; {_test(comparison)}."
+
+
+def _gap(comparison: Comparison) -> str:
+    accuracy = comparison.accuracy
+    assert accuracy.low is not None and accuracy.high is not None, "it was compared"
+    return (
+        f"{_signed(100 * accuracy.value, 2)} points ({_confidence(comparison)} interval "
+        f"{_signed(100 * accuracy.low, 2)} to {_signed(100 * accuracy.high, 2)})"
+    )
+
+
+def _confidence(comparison: Comparison) -> str:
+    return f"{100 * (1 - comparison.alpha):.4g}%"
+
+
+def _test(comparison: Comparison) -> str:
+    p = named_p(comparison.accuracy.p)
+    if comparison.pairing is Pairing.DIFFERENT:
+        return f"Fisher's exact test {p}"
+    return (
+        f"{count(len(comparison.fixed), 'image')} fixed and {len(comparison.regressed):,} "
+        f"regressed, McNemar's exact test {p}"
+    )
+
+
+def legend(comparison: Comparison) -> Iterator[str]:
+    """How to read the tables."""
+    yield (
+        f"Changes of percentages are in points, in brackets their {_confidence(comparison)} "
+        "intervals. Only accuracy decides the verdict; the intervals of the other metrics are "
+        "bootstrapped, each on its own."
+    )
+    if comparison.recalls:
+        yield (
+            f"{len(comparison.recalls)} classes are {len(comparison.recalls)} tests: their p are "
+            "adjusted after Benjamini and Hochberg, their intervals are not."
+        )
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 image`, `3 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def value(metric: Metric, number: float) -> str:
+    """A metric in its unit."""
+    return percent(number) if metric.unit == "fraction" else f"{number:.4f}"
+
+
+def spread(metric: Metric, number: float) -> str:
+    """A difference in the metric's unit, without its sign; of percentages in points."""
+    return f"{100 * number:.2f}" if metric.unit == "fraction" else f"{number:.4f}"
+
+
+def change(of: Change) -> str:
+    """The change with its interval, e.g. `+0.84 (+0.12 to +1.56)`; of percentages in points."""
+    scale, digits = (100, 2) if of.metric.unit == "fraction" else (1, 4)
+    shown = _signed(scale * of.value, digits)
+    if of.low is None or of.high is None:
+        return shown
+    return f"{shown} ({_signed(scale * of.low, digits)} to {_signed(scale * of.high, digits)})"
+
+
+def _signed(number: float, digits: int) -> str:
+    """With its sign; what rounds to zero is +0, not -0."""
+    return f"{round(number, digits) + 0.0:+.{digits}f}"
+
+
+def percent(fraction: float) -> str:
+    """0.9721 as 97.21%."""
+    return f"{fraction:.2%}"
+
+
+def points(fraction: float) -> str:
+    """A difference of two percentages: 0.0084 as 0.84 points."""
+    return f"{100 * fraction:.2f} points"
+
+
+def p_value(p: float | None) -> str:
+    """As `0.031` or `< 0.0001`; empty where there is none."""
+    if p is None:
+        return ""
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def named_p(p: float | None) -> str:
+    """As `p = 0.031` or `p < 0.0001`; empty where there is none."""
+    if p is None:
+        return ""
+    return f"p {p_value(p)}" if p < 0.0001 else f"p = {p_value(p)}"
+
+
+def param(found: Any) -> str:
+    """A param as params.yaml has it."""
+    return found if isinstance(found, str) else json.dumps(found, default=str)
+
+
+def param_change(of: ParamChange) -> tuple[str, str, str]:
+    """The name of a param, and its values in base and head."""
+    return of.name, param(of.base), param(of.head)
+
+
+def change_row(of: Change) -> tuple[str, ...]:
+    """A row of a table of changes, without the verdict."""
+    before, after = (value(of.metric, number) for number in (of.base, of.head))
+    return of.title, before, after, change(of), p_value(of.p)
+
+
+def disagreements(comparison: Comparison) -> list[tuple[str, list[int]]]:
+    """The titles of the two lists of images, and their rows; empty ones are left out."""
+    lists = (("Regressed", comparison.regressed), ("Fixed", comparison.fixed))
+    return [(title, rows.tolist()) for title, rows in lists if len(rows)]
+
+
+def image(comparison: Comparison, row: int) -> tuple[str, str, str, str]:
+    """A test image: where it comes from, its class, and the predictions of base and head."""
+    p = comparison.head.predictions
+    predicted = (_predicted(run, row) for run in (comparison.base, comparison.head))
+    return p.origins[row], p.classes[p.actual[row]], *predicted
+
+
+def _predicted(run: Run, row: int) -> str:
+    p = run.predictions
+    return f"{p.classes[p.predicted[row]]} ({p.confidence[row]:.1%})"
+
+
+def curves(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """For each run with a history: its name, its loss by epoch as bars, and its best epoch."""
+    known = [(r.name, r.history) for r in (comparison.base, comparison.head) if r.history]
+    ceiling = max((loss for _, history in known for loss in _losses(history)), default=0.0)
+    return [(name, _sparkline(history, ceiling or 1.0), _best(history)) for name, history in known]
+
+
+def _best(history: Sequence[Epoch]) -> str:
+    best = best_epoch(history)
+    where = f"epoch {best.epoch} of {len(history)}"
+    if best.val_loss is None:
+        return f"{where}: train_loss {best.train_loss:.4f}, train_accuracy " + percent(
+            best.train_accuracy
+        )
+    accuracy = percent(best.val_accuracy or 0.0)
+    return f"best {where}: val_loss {best.val_loss:.4f}, val_accuracy {accuracy}"
+
+
+def _sparkline(history: Sequence[Epoch], ceiling: float, width: int = 40) -> str:
+    """The losses by epoch as a line of bars from 0 to a ceiling."""
+    losses = _losses(history)
+    step = max(1, -(-len(losses) // width))
+    top = len(BARS) - 1
+    return "".join(BARS[min(top, int(loss / ceiling * len(BARS)))] for loss in losses[::step])
+
+
+def _losses(history: Sequence[Epoch]) -> list[float]:
+    """The validation losses, or those of training where there are none."""
+    return [e.train_loss if e.val_loss is None else e.val_loss for e in history]

@@ -1,0 +1,106 @@
+"""Limits that a comparison must keep, for scripts and CI."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reprovision.comparison.comparison import Change, Comparison, Verdict
+from reprovision.comparison.formatting import points
+from reprovision.core.errors import UserError
+
+FAILED = 3
+"""Exit status of a failed gate; 1 means an error and 2 a wrong command line."""
+
+ROUNDING = 1e-9
+"""A limit of 0.002 is not broken by the last bit of 0.982 - 0.98."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A metric and a number, e.g. accuracy=0.98."""
+
+    metric: str
+    number: float
+
+    def __str__(self) -> str:
+        return f"{self.metric}={self.number:g}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What must hold.
+
+    Attributes:
+        refuse_worse: the accuracy must not be significantly worse.
+        max_drops: by how much a metric may get worse, significantly or not.
+        minima, maxima: for the head's metrics.
+    """
+
+    refuse_worse: bool = False
+    max_drops: Sequence[Limit] = ()
+    minima: Sequence[Limit] = ()
+    maxima: Sequence[Limit] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """No limit is set."""
+        return not (self.refuse_worse or self.max_drops or self.minima or self.maxima)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a comparison passed the gate, and one line that explains it."""
+
+    passed: bool
+    line: str
+
+
+def check(gate: Gate, comparison: Comparison) -> Outcome:
+    """Checks a comparison against a gate.
+
+    Raises:
+        UserError: a limit names an unknown metric.
+    """
+    broken = list(_broken(gate, comparison))
+    if broken:
+        return Outcome(False, f"gate failed: {'; '.join(broken)}")
+    return Outcome(True, f"gate passed: {', '.join(_kept(gate, comparison))}")
+
+
+def _broken(gate: Gate, comparison: Comparison) -> Iterator[str]:
+    accuracy = comparison.accuracy
+    if gate.refuse_worse and comparison.verdict is Verdict.WORSE:
+        drop = points(-accuracy.value)
+        yield f"accuracy is worse by {drop} (p = {accuracy.p:.2g}, below {comparison.alpha:g})"
+    for limit in gate.max_drops:
+        change = _find(limit.metric, comparison)
+        lower_is_better = change.metric.lower_is_better
+        drop_by = change.value if lower_is_better else -change.value
+        if drop_by > limit.number + ROUNDING:
+            verb = "rises" if lower_is_better else "drops"
+            yield f"{limit.metric} {verb} by {drop_by:.4g}, more than --max-drop {limit} allows"
+    for limit in gate.minima:
+        value = _find(limit.metric, comparison).head
+        if value < limit.number - ROUNDING:
+            yield f"{limit.metric} is {value:.4g}, below --min {limit}"
+    for limit in gate.maxima:
+        value = _find(limit.metric, comparison).head
+        if value > limit.number + ROUNDING:
+            yield f"{limit.metric} is {value:.4g}, above --max {limit}"
+
+
+def _kept(gate: Gate, comparison: Comparison) -> Iterator[str]:
+    if gate.refuse_worse:
+        yield f"not worse (accuracy: {comparison.verdict})"
+    yield from (f"--max-drop {limit}" for limit in gate.max_drops)
+    yield from (f"--min {limit}" for limit in gate.minima)
+    yield from (f"--max {limit}" for limit in gate.maxima)
+
+
+def _find(metric: str, comparison: Comparison) -> Change:
+    known = {change.metric.name: change for change in comparison.metrics}
+    known |= {f"recall.{change.title}": change for change in comparison.recalls}
+    if metric not in known:
+        raise UserError(
+            f"a limit names {metric}, which is not a metric: choose one of {', '.join(known)}"
+        )
+    return known[metric]

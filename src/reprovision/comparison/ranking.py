@@ -1,0 +1,223 @@
+"""From runs to a ranking: groups of equal params, their means over seeds, and tests of differences.
+
+The spread of a group over its seeds is the effect of chance in training, on one and the same test
+set. Whether one group is better than another is a question about that spread: Welch's t test, which
+allows each group its own. Whether one network is better than another on these images is another
+question, which `reprovision diff` answers.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from reprovision.comparison.statistics import adjust
+from reprovision.core.errors import UserError
+from reprovision.results.metrics import METRICS
+from reprovision.results.run import Run, TestSet
+
+SEED = "seed"
+
+IRRELEVANT = (
+    SEED,
+    "track.",
+    "export.",
+    "evaluate.batch_size",
+    "evaluate.confidence",
+    "evaluate.mistakes",
+)
+"""Prefixes of the params that can't change what a network of given params achieves: the seed stands
+for chance, the others act after the test set was scored."""
+
+
+class Standing(enum.Enum):
+    """How a group compares with the best."""
+
+    BEST = "best"
+    WORSE = "worse"
+    UNCLEAR = "no evidence"
+    TOO_FEW = "needs more seeds"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over the runs of a group.
+
+    Attributes:
+        mean, sd: over the runs; sd is that of a sample, None for a single run.
+        margin: half the width of the t interval of the mean; None for a single run.
+    """
+
+    mean: float
+    sd: float | None
+    margin: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed only.
+
+    Attributes:
+        runs: the best first.
+        params: values of those params that differ among the groups.
+        summary: of the metric ranked by.
+        loss: the same of the loss.
+    """
+
+    runs: tuple[Run, ...]
+    params: dict[str, Any]
+    summary: Summary
+    loss: Summary
+
+
+@dataclass(frozen=True)
+class Place:
+    """A group in the ranking.
+
+    Attributes:
+        p: of Welch's test against the best, adjusted for the number of groups; None where the test
+            is impossible.
+    """
+
+    group: Group
+    standing: Standing
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """The ranking of all groups that were tested on the same images, the best mean first.
+
+    Attributes:
+        runs: all of them, without repeats.
+        varying: dotted keys of the params that differ among the groups.
+        repeats: number of runs left out because a newer one, with other metrics, repeats them.
+    """
+
+    test_set: TestSet
+    runs: tuple[Run, ...]
+    varying: tuple[str, ...]
+    places: tuple[Place, ...]
+    repeats: int
+
+
+def rank(runs: Sequence[Run], metric: str, confidence: float = 0.95) -> list[Board]:
+    """A ranking for each test set, the one with the most runs first.
+
+    Args:
+        runs: the newest first: of those with equal params, code and seed the first counts.
+        metric: one that all runs have.
+        confidence: of the intervals; 1 minus it is the level of the tests.
+    """
+    test_sets = list(dict.fromkeys(run.test_set for run in runs))
+    boards = [
+        _board(test_set, [run for run in runs if run.test_set == test_set], metric, confidence)
+        for test_set in test_sets
+    ]
+    return sorted(boards, key=lambda board: -len(board.runs))
+
+
+def check_metric(runs: Iterable[Run], metric: str) -> None:
+    """Raises a UserError that lists the metrics where a run lacks the wanted one."""
+    for run in runs:
+        known = [name for name in METRICS if name in run.metrics]
+        if metric not in known:
+            raise UserError(f"{run.name} has no metric {metric}: choose one of {', '.join(known)}")
+
+
+def relevant_params(run: Run) -> dict[str, Any]:
+    """The params of a run that can change what it achieves."""
+    # an mlp has no convolutions
+    unused = ("model.conv.",) if run.params.get("model.name") == "mlp" else ()
+    return {k: v for k, v in run.params.items() if not k.startswith((*IRRELEVANT, *unused))}
+
+
+def without_repeats(runs: Iterable[Run]) -> tuple[list[Run], int]:
+    """The first of the runs that repeat each other: two runs of one seed are one draw, not two.
+
+    Returns:
+        the runs, and how many were left out although their metrics differ.
+    """
+    kept: dict[Any, Run] = {}
+    differing = 0
+    for run in runs:
+        key = (run.test_set, run.code, run.params.get(SEED), _freeze(relevant_params(run)))
+        first = kept.setdefault(key, run)
+        differing += first.metrics != run.metrics
+    return list(kept.values()), differing
+
+
+def summarize(values: Sequence[float], confidence: float) -> Summary:
+    """Mean, standard deviation and Student's t interval of a sample."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Summary(mean, None, None)
+    quantile = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+    return Summary(mean, float(np.std(values, ddof=1)), float(quantile * stats.sem(values)))
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """p of Welch's t test (doi:10.1093/biomet/34.1-2.28); None without any spread to judge by."""
+    if min(len(first), len(second)) < 2 or len(set(first)) == len(set(second)) == 1:
+        return None
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def _board(test_set: TestSet, all_runs: Sequence[Run], metric: str, confidence: float) -> Board:
+    runs, repeats = without_repeats(all_runs)
+    varying = _varying(runs)
+    sign = -1 if METRICS[metric].lower_is_better else 1
+    members: dict[Any, list[Run]] = {}
+    for run in runs:
+        key = (run.code, _freeze(relevant_params(run)))
+        members.setdefault(key, []).append(run)
+    several_codes = len({run.code for run in runs}) > 1
+    groups = []
+    for found in members.values():
+        ordered = tuple(sorted(found, key=lambda run: -sign * run.metrics[metric]))
+        params = {key: relevant_params(found[0]).get(key) for key in varying}
+        if several_codes:
+            params["code"] = found[0].code[:7]
+        summaries = (summarize([r.metrics[m] for r in found], confidence) for m in (metric, "loss"))
+        groups.append(Group(ordered, params, *summaries))
+    groups.sort(key=lambda group: -sign * group.summary.mean)
+    places = _places(groups, metric, 1 - confidence)
+    shown = (*varying, "code") if several_codes else varying
+    return Board(test_set, tuple(runs), shown, places, repeats)
+
+
+def _varying(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The relevant params with more than one value, in the order of params.yaml."""
+    trees = [relevant_params(run) for run in runs]
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    return tuple(key for key in keys if len({_freeze(tree.get(key)) for tree in trees}) > 1)
+
+
+def _places(groups: Sequence[Group], metric: str, alpha: float) -> tuple[Place, ...]:
+    """Tests every group against the best of those that have several runs."""
+    best = next((group for group in groups if len(group.runs) > 1), groups[0])
+    values = {id(group): [run.metrics[metric] for run in group.runs] for group in groups}
+    tested = {id(g): welch(values[id(best)], values[id(g)]) for g in groups if g is not best}
+    known = {key: p for key, p in tested.items() if p is not None}
+    adjusted = dict(zip(known, adjust(list(known.values())), strict=True))
+    places = []
+    for group in groups:
+        p = adjusted.get(id(group))
+        if group is best:
+            standing = Standing.BEST
+        elif p is None:
+            standing = Standing.TOO_FEW
+        else:
+            standing = Standing.WORSE if p <= alpha else Standing.UNCLEAR
+        places.append(Place(group, standing, p))
+    return tuple(places)
+
+
+def _freeze(value: Any) -> Any:
+    """A plain value as one that can be hashed; 1 and 1.0 stay equal."""
+    if isinstance(value, dict):
+        return tuple((key, _freeze(value[key])) for key in sorted(value))
+    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value

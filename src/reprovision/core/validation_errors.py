@@ -1,0 +1,69 @@
+"""Turns pydantic's validation errors into one sentence: each key, its value, what is wrong."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+def describe(kind: Any, tree: Any, error: ValidationError) -> str:
+    """Up to three problems: `train.lr is 'abc': Input should be a valid number; ...`."""
+    problems: dict[str, str] = {}
+    for found in error.errors(include_url=False):
+        key = _dotted_key(tree, found)
+        problem = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "extra_forbidden":
+            problem = f"{key} is not a known key: {_hint(key, list(_known_keys(kind)))}"
+        elif found["type"] == "missing":
+            problem = f"{key} is missing: add it"
+        elif key in problems:  # another branch of the same union
+            problem = f"{problems[key]} or {problem.removeprefix('Input should be ')}"
+        elif found["type"] != "value_error" or not isinstance(found["input"], dict):
+            problem = f"{key} is {short(found['input'])}: {problem}"
+        problems[key] = problem
+    # where one branch of a union got further, those that stopped above it were not meant
+    deepest = [k for k in problems if not any(o.startswith((f"{k}.", f"{k}[")) for o in problems)]
+    more = [f"and {len(deepest) - 3} more"] if len(deepest) > 3 else []
+    return "; ".join([problems[key] for key in deepest[:3]] + more)
+
+
+def _dotted_key(tree: Any, found: ErrorDetails) -> str:
+    """The key as a user writes it, e.g. `a.b[1]`, without the names of union branches."""
+    key = ""
+    for part in found["loc"]:
+        if isinstance(tree, dict) and part in tree:
+            key, tree = f"{key}.{part}", tree[part]
+        elif isinstance(tree, list) and isinstance(part, int):
+            key, tree = f"{key}[{part}]", tree[part]
+    return (f"{key}.{found['loc'][-1]}" if found["type"] == "missing" else key).removeprefix(".")
+
+
+def _hint(key: str, known: list[str]) -> str:
+    """The known key that is most like an unknown one; otherwise the keys of its section."""
+    name = key.rpartition(".")[2]
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
+    nearest = get_close_matches(key, elsewhere or known, n=1, cutoff=0 if elsewhere else 0.75)
+    if nearest:
+        return f"did you mean {nearest[0]}?"
+    section = key.removesuffix(name)
+    beside = [k for k in known if k.rpartition(".")[0] == section.removesuffix(".")]
+    return f"use one of {', '.join(beside)}"
+
+
+def _known_keys(kind: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a model, or of what a union or list holds."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        for inner in get_args(kind):
+            yield from _known_keys(inner, prefix)
+        return
+    for name, field in kind.model_fields.items():
+        yield prefix + name
+        yield from _known_keys(field.annotation, f"{prefix}{name}.")
+
+
+def short(value: Any) -> str:
+    """A value as Python shows it, truncated to 60 characters."""
+    text = "empty" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,72 @@
+"""YAML files: read, checked against a typed model, and flattened to dotted keys."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reprovision.core.errors import UserError
+from reprovision.core.validation_errors import describe, short
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A typed part of a file: immutable, without unknown keys, without nan or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def load_yaml(path: str | Path) -> Any:
+    """Reads a YAML file; raises a UserError if it is missing or not YAML."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist: check the path, it is relative to {Path.cwd()}"
+        ) from None
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes, where: str, loader: Any = yaml.SafeLoader) -> Any:
+    """Parses YAML in UTF-8; raises a UserError that names `where` if it is not YAML."""
+    try:
+        return yaml.load(content.decode(), loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{where} is not readable YAML, correct it there: {problem}") from None
+
+
+def parse_section(kind: type[Model], tree: Any, where: str) -> Model:
+    """Validates a tree of plain values; raises a UserError of one sentence that names `where`."""
+    if not isinstance(tree, dict):
+        raise UserError(f"{where} must hold `key: value` lines, but holds {short(tree)}")
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{where}: {describe(kind, tree, error)}") from None
+    except RecursionError:
+        raise UserError(f"{where} refers to itself: write the values out") from None
+
+
+def flatten(section: BaseModel) -> dict[str, Any]:
+    """The section as dotted keys and plain values, e.g. ``{"train.lr": 0.01}``, in file order."""
+    return dict(leaves("", section.model_dump(mode="json")))
+
+
+def leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    """The leaves of a tree of plain values as pairs of dotted key, after the prefix, and value."""
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [
+        leaf
+        for key, inner in value.items()
+        for leaf in leaves(f"{prefix}.{key}" if prefix else key, inner)
+    ]
+
+
+def as_text(value: Any) -> str:
+    """A plain value as params.yaml has it."""
+    return value if isinstance(value, str) else json.dumps(value)

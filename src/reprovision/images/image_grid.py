@@ -1,0 +1,75 @@
+"""Grids of thumbnails with captions, drawn with Pillow: the same images give the same bytes."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from reprovision.core.files import write_png
+from reprovision.images.decoding import to_pillow
+
+TILE, CAPTION, GAP, TITLE = 96, 20, 10, 48
+"""Side of a thumbnail, and heights of a caption's line, a gap and the title, in pixels."""
+
+COLUMNS = 8
+SAMPLES = 40
+
+
+def draw_samples(
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str, path: str | Path
+) -> None:
+    """Draws random training images, uint8 (N, C, H, W), with the classes of their labels (N,).
+
+    Args:
+        name: of the dataset.
+    """
+    random = np.random.default_rng(0)
+    rows = random.choice(len(labels), min(SAMPLES, len(labels)), replace=False)
+    title = f"{name}: {len(rows)} of {len(labels):,} training images"
+    draw_image_grid(images[rows], [classes[label] for label in labels[rows]], title, path)
+
+
+def draw_image_grid(
+    images: np.ndarray, captions: Sequence[str], title: str, path: str | Path
+) -> None:
+    """Draws uint8 images (N, C, H, W) in a grid, each above its caption, below a title."""
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    width, height = TILE + GAP, TILE + GAP + lines * CAPTION
+    rows = -(-len(images) // COLUMNS)
+    grid = Image.new("RGB", (COLUMNS * width + GAP, rows * height + TITLE), "white")
+    draw = ImageDraw.Draw(grid)
+    draw.text((GAP, 12), title, "black", _font(15))
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        x, y = GAP + index % COLUMNS * width, TITLE + index // COLUMNS * height
+        grid.paste(thumbnail(image), (x, y))
+        draw.rectangle((x - 1, y - 1, x + TILE, y + TILE), outline="#c0c0c0")
+        for number, line in enumerate(caption.split("\n")):
+            at = (x + TILE / 2, y + TILE + 4 + number * CAPTION)
+            draw.text(at, _shorten(line), "black", _font(12), "ma")
+    write_png(path, grid)
+
+
+def thumbnail(image: np.ndarray) -> Image.Image:
+    """A uint8 image (C, H, W) as a square RGB image; small ones keep their pixels visible."""
+    picture = to_pillow(image)
+    resampling = Image.Resampling.NEAREST if max(picture.size) < TILE else Image.Resampling.BOX
+    return picture.convert("RGB").resize((TILE, TILE), resampling)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib ships it; `findfont` might find the system's, another version."""
+    import matplotlib as mpl
+
+    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _shorten(line: str) -> str:
+    """Truncates a caption to the width of a thumbnail."""
+    if _font(12).getlength(line) <= TILE:
+        return line
+    while line and _font(12).getlength(line + "…") > TILE:
+        line = line[:-1]
+    return line + "…"

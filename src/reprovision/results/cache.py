@@ -1,0 +1,63 @@
+"""Contents by the MD5 that dvc.lock names: DVC's cache, and files that are compared with it."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from reprovision.core.errors import UserError
+from reprovision.core.files import md5_of, md5_of_file
+
+
+@cache
+def cache_folder(root: Path) -> Path:
+    """The folder of a project's DVC cache, wherever it is configured to be.
+
+    Raises:
+        UserError: the folder is not a DVC project.
+    """
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    if done.returncode:
+        raise UserError(f"{root} is not a DVC project ({done.stderr.strip()}): run it in one")
+    return root / done.stdout.strip()
+
+
+def cached_file(root: Path, md5: str) -> Path | None:
+    """The file in the cache that holds a content; None where the cache lacks it."""
+    path = cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
+    return path if path.is_file() else None
+
+
+def cached_files(root: Path, md5: str) -> dict[str, Path] | None:
+    """The cached files of an output by their paths in it; None where the cache lacks it.
+
+    An output that is a file has one entry with an empty path.
+    """
+    cached = cached_file(root, md5)
+    if cached is None:
+        return None
+    if not md5.endswith(".dir"):
+        return {"": cached}
+    entries = json.loads(cached.read_text("utf-8"))
+    found = {entry["relpath"]: cached_file(root, entry["md5"]) for entry in entries}
+    return {name: file for name, file in found.items() if file}
+
+
+def files_of(path: Path) -> dict[str, Path]:
+    """The files of a folder by their paths in it, in DVC's order; a file has an empty path."""
+    if path.is_file():
+        return {"": path}
+    files = (file for file in path.rglob("*") if file.is_file())
+    return dict(sorted((file.relative_to(path).as_posix(), file) for file in files))
+
+
+def has_content(path: Path, md5: str) -> bool:
+    """Whether a file or folder has the content that dvc.lock names."""
+    if not path.exists() or path.is_dir() != md5.endswith(".dir"):
+        return False
+    if path.is_file():
+        return md5_of_file(path) == md5
+    listing = [{"md5": md5_of_file(file), "relpath": name} for name, file in files_of(path).items()]
+    return md5_of(json.dumps(listing, sort_keys=True).encode()) + ".dir" == md5

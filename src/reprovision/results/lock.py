@@ -1,0 +1,80 @@
+"""dvc.lock: what each stage read and wrote when it last ran, by the MD5 of the contents."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reprovision.core.errors import UserError
+from reprovision.core.files import digest_of
+from reprovision.core.yaml_files import leaves, parse_yaml
+
+TEST_STAGES = ("prepare", "train", "evaluate")
+"""The stages that the test metrics come from."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The stages of a dvc.lock by name, each with `cmd`, `deps`, `params` and `outs`."""
+
+    stages: Mapping[str, Any]
+
+    def outputs(self) -> dict[str, str]:
+        """The MD5 of each output by its path; that of a folder ends in `.dir`."""
+        outs = (out for stage in self.stages.values() for out in stage.get("outs", []))
+        return {out["path"]: out["md5"] for out in outs}
+
+    def inputs(self) -> dict[tuple[str, str], Any]:
+        """What each stage read that no stage wrote, by stage and path; also command and params."""
+        made = self.outputs()
+        found: dict[tuple[str, str], Any] = {}
+        for name, stage in self.stages.items():
+            found[name, "the command"] = stage.get("cmd")
+            found[name, "params.yaml"] = stage.get("params")
+            for dep in stage.get("deps", []):
+                if dep["path"] not in made:
+                    found[name, dep["path"]] = dep.get("md5")
+        return found
+
+    def params(self, stages: Iterable[str] | None = None) -> dict[str, Any]:
+        """The params that stages used, by dotted key."""
+        names = self.stages if stages is None else stages
+        trees = (tree for n in names for tree in self.stages[n].get("params", {}).values())
+        return {key: value for tree in trees for key, value in leaves("", tree)}
+
+    def is_complete(self) -> bool:
+        """Whether the test metrics exist and each stage read what the one before it wrote."""
+        if not self.stages.keys() >= set(TEST_STAGES):
+            return False
+        made = self.outputs()
+        read = [dep for name in TEST_STAGES for dep in self.stages[name].get("deps", [])]
+        return all(made.get(dep["path"], dep["md5"]) == dep["md5"] for dep in read)
+
+    def code(self) -> str:
+        """Names the code of training: a digest of what its stage read that no stage wrote."""
+        read = ((path, md5) for (stage, path), md5 in self.inputs().items() if stage == "train")
+        code = sorted(f"{path} {md5}" for path, md5 in read if path.startswith(("src/", "stages/")))
+        return digest_of(*(line.encode() for line in code))
+
+
+def parse_lock(content: bytes, where: str) -> Lock:
+    """Reads a dvc.lock.
+
+    Raises:
+        UserError: the content is no dvc.lock, e.g. because of a merge conflict.
+    """
+    # libyaml, where PyYAML has it, reads these long files ten times as fast
+    tree = parse_yaml(content, where, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    stages = tree.get("stages") if isinstance(tree, dict) else None
+    if not isinstance(stages, dict):
+        raise UserError(f"{where} holds no stages: run `dvc repro` there, and commit it")
+    return Lock(stages)
+
+
+def code_files(pipeline: Path, stage: str) -> list[Path]:
+    """The Python files that a dvc.yaml lists as dependencies of a stage, in order."""
+    deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
+    code = [Path(dep) for dep in deps if dep.startswith(("src/", "stages/"))]
+    return sorted({f for path in code for f in ([path] if path.is_file() else path.rglob("*.py"))})

@@ -1,0 +1,179 @@
+"""A finished run, wherever it comes from: the workspace, a commit, an experiment or MLflow."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reprovision.core.errors import UserError
+from reprovision.core.files import md5_of
+from reprovision.core.yaml_files import leaves, parse_section, parse_yaml
+from reprovision.results.dataset import DatasetSummary
+from reprovision.results.history import Epoch, parse_history
+from reprovision.results.layout import (
+    DATASET_SUMMARY,
+    HISTORY,
+    LOCK,
+    PARAMS,
+    PREDICTIONS,
+    TEST_METRICS,
+)
+from reprovision.results.predictions import Predictions, parse_predictions
+from reprovision.results.revisions import (
+    WORKSPACE,
+    Revision,
+    all_experiments,
+    find_revision,
+    open_revisions,
+)
+
+NEEDED = (PARAMS, LOCK, DATASET_SUMMARY, TEST_METRICS)
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Which images a run was tested on: runs on other images can't be compared with it."""
+
+    name: str
+    digest: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained and tested network.
+
+    Attributes:
+        name: the revision, experiment or MLflow run, as the user knows it.
+        title: the same with commit and subject, where there are any.
+        params: values by dotted key, as they were used.
+        metrics: over the test set, by the names in results/test.json, without the count of images.
+        code: equal for runs of the same training code.
+        read: the content of an output by its path; None where it is missing.
+        warnings: sentences on why the results may not be those of the params.
+    """
+
+    name: str
+    title: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    test_set: TestSet
+    code: str
+    read: Callable[[Path], bytes | None]
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def dataset(self) -> DatasetSummary:
+        """What it was trained and tested on."""
+        where = f"{DATASET_SUMMARY} of {self.name}"
+        return parse_section(DatasetSummary, parse_yaml(self._need(DATASET_SUMMARY), where), where)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Its predictions over the test images; raises a UserError where they are missing."""
+        where = f"{PREDICTIONS} of {self.name}"
+        return parse_predictions(self._need(PREDICTIONS), self.dataset.classes, where)
+
+    @cached_property
+    def history(self) -> list[Epoch] | None:
+        """Its training history; None where neither workspace nor cache has it."""
+        content = self.read(HISTORY)
+        return None if content is None else parse_history(content, f"{HISTORY} of {self.name}")
+
+    def _need(self, path: Path) -> bytes:
+        content = self.read(path)
+        if content is None:
+            raise UserError(
+                f"{self.title} has no {path}: run `dvc repro` there, and commit what it writes"
+            )
+        return content
+
+
+def find_run(name: str) -> Run:
+    """The run of a Git revision, a DVC experiment or the workspace.
+
+    Raises:
+        UserError: there is no such revision, or a file of its results is missing or damaged.
+    """
+    revision = find_revision(name)
+    return replace(_read_run(revision), warnings=tuple(_warnings(revision)))
+
+
+def finished_runs() -> list[Run]:
+    """The workspace, all experiments from the newest on, and HEAD, as far as they are finished.
+
+    Raises:
+        UserError: this is not a Git repository, or a file is damaged.
+    """
+    named = [(experiment.name, experiment.commit) for experiment in all_experiments()]
+    revisions = [
+        Revision(WORKSPACE, WORKSPACE, None),
+        *open_revisions([*named, ("HEAD", "HEAD")], NEEDED),
+    ]
+    return [_read_run(revision) for revision in revisions if _is_finished(revision)]
+
+
+def _is_finished(revision: Revision) -> bool:
+    present = all(revision.read(path) is not None for path in NEEDED)
+    return present and revision.lock().is_complete()
+
+
+def _read_run(revision: Revision) -> Run:
+    for path in NEEDED:
+        if revision.read(path) is None:
+            raise UserError(
+                f"{revision.title} has no {path}: run `dvc repro` there, and commit what it writes"
+            )
+    lock = revision.lock()
+    metrics = {key: float(value) for key, value in _tree(revision, TEST_METRICS).items()}
+    metrics.pop("images", None)
+    where = f"{DATASET_SUMMARY} of {revision.name}"
+    dataset = parse_section(DatasetSummary, _tree(revision, DATASET_SUMMARY), where)
+    return Run(
+        name=revision.name,
+        title=revision.title,
+        params={**_tree(revision, PARAMS), **lock.params()},
+        metrics=metrics,
+        test_set=TestSet(dataset.name, dataset.sha256["test"], dataset.images["test"]),
+        code=lock.code(),
+        read=revision.read,
+    )
+
+
+def _warnings(revision: Revision) -> Iterator[str]:
+    """Compares the files with what dvc.lock says of the last run."""
+    params, lock = _tree(revision, PARAMS), revision.lock()
+    used = lock.params()
+    changed = [key for key, value in used.items() if key in params and params[key] != value]
+    if changed:
+        yield (
+            f"The results of {revision.name} were made with another {', '.join(changed[:5])} than "
+            "its params.yaml has: run `dvc repro` there."
+        )
+    predictions = revision.read(PREDICTIONS)
+    made = lock.outputs().get(PREDICTIONS.as_posix())
+    if predictions is not None and made != md5_of(predictions):
+        yield (
+            f"{PREDICTIONS} of {revision.name} is not the file that its dvc.lock describes: "
+            "commit both together."
+        )
+
+
+def _tree(revision: Revision, path: Path) -> dict[str, Any]:
+    """A YAML or JSON file of a revision by dotted keys, as any version of the project has it."""
+    where = f"{path} of {revision.name}"
+    tree = parse_yaml(revision.read(path) or b"", where)
+    if not isinstance(tree, dict):
+        raise UserError(f"{where} must hold `key: value` lines: run `dvc repro` to regenerate it")
+    if path == DATASET_SUMMARY:
+        return tree
+    return {key: _number(value) for key, value in leaves("", tree)}
+
+
+def _number(value: Any) -> Any:
+    """PyYAML reads 1e-3 as text, and DVC as a number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

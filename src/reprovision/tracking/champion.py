@@ -1,0 +1,188 @@
+"""The champion among the versions of a registered model: how it is replaced, and restored.
+
+MLflow's alias `champion` names it, so that `models:/NAME@champion` always loads it. The model's tag
+`reprovision.former_champions` holds its predecessors, the last one last.
+"""
+
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from reprovision.comparison.statistics import paired_difference
+from reprovision.core.errors import UserError
+from reprovision.core.files import digest_of_file
+from reprovision.core.params import Params, TrackParams
+from reprovision.data.dataset import load_info
+from reprovision.results.fingerprint import run_key, training_key
+from reprovision.results.layout import CHECKPOINT, PREPARED
+from reprovision.results.run import Run
+from reprovision.tracking.runs import to_run
+from reprovision.tracking.store import Store, open_store
+
+CHAMPION = "champion"
+FORMER_TAG = "reprovision.former_champions"
+PROMOTED_TAG = "reprovision.promoted"
+KEPT = 50
+"""Former champions in the tag."""
+
+ALPHA = 0.05
+
+NOT_BETTER = 3
+"""Exit status if the test decides against a promotion."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The outcome of a promotion: whether the version is the champion now, and a message."""
+
+    is_champion: bool
+    message: str
+
+
+def promote(params: Params, version: str | None = None, force: str | None = None) -> Promotion:
+    """Makes a version the champion if it is better than the current one on the same test images.
+
+    Args:
+        version: the challenger; by default that of the current results, without any the newest.
+        force: a reason to promote it whatever the test says; a tag of the version keeps it.
+
+    Raises:
+        UserError: there is no such version, it was tested on other images than the champion, or
+            MLflow can't be used.
+    """
+    name = params.track.model_name
+    with open_store(params.track.experiment) as store:
+        challenger = _find_challenger(store, params, version)
+        champion = _find_champion(store.client, name)
+        if champion and champion.version == challenger.version:
+            return Promotion(True, f"version {champion.version} of {name} is the champion already")
+        is_better, reason = True, "the first champion"
+        if force is not None:
+            reason = f"forced: {force}"
+        elif champion:
+            is_better, reason = _compare(store.client, champion, challenger)
+        if not is_better:
+            message = (
+                f"version {challenger.version} of {name} is not shown to be better than the "
+                f"champion, which stays: {reason}; use more test images, or decide with --force"
+            )
+            return Promotion(False, message)
+        _replace(store.client, champion, challenger, reason)
+        return Promotion(
+            True, f"models:/{name}@{CHAMPION} is version {challenger.version}: {reason}"
+        )
+
+
+def rollback(params: TrackParams) -> tuple[str, str]:
+    """Restores the former champion; returns the versions before and after.
+
+    Raises:
+        UserError: no former champion is known, or MLflow can't be used.
+    """
+    name = params.model_name
+    with open_store(params.experiment) as store:
+        client = store.client
+        champion = _find_champion(client, name)
+        if champion is None:
+            raise UserError(f"model {name} has no champion: see `uv run reprovision promote`")
+        current = str(champion.version)
+        existing = {str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+        former = [v for v in _former(client, name) if v in existing and v != current]
+        if not former:
+            raise UserError(
+                f"version {current} of model {name} has no predecessor as champion: choose a "
+                "version with `uv run reprovision promote VERSION --force`"
+            )
+        # in this order, an interruption between the two leaves a valid state
+        client.set_registered_model_alias(name, CHAMPION, former[-1])
+        _set_former(client, name, former[:-1])
+        return current, former[-1]
+
+
+def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
+    """Whether a model is significantly better than another on the same images, and why.
+
+    Args:
+        fixed, regressed: images that only the one, or only the other, classifies correctly.
+        images: all of them.
+    """
+    difference = paired_difference(fixed, regressed, images, 1 - ALPHA)
+    reason = (
+        f"{100 * difference.value:+.2f} points of accuracy, {fixed:,} images fixed, {regressed:,} "
+        f"regressed, McNemar's exact test p = {difference.p:.2g}"
+    )
+    return fixed > regressed and difference.p <= ALPHA, reason
+
+
+def _compare(
+    client: MlflowClient, champion: ModelVersion, challenger: ModelVersion
+) -> tuple[bool, str]:
+    before, after = (_run_of(client, version) for version in (champion, challenger))
+    if before.test_set != after.test_set:
+        raise UserError(
+            f"versions {champion.version} and {challenger.version} were tested on different "
+            "images and can't be compared: evaluate both on the same test set, or decide with "
+            "--force"
+        )
+    then, now = before.predictions.correct, after.predictions.correct
+    is_better, reason = judge(int((now & ~then).sum()), int((then & ~now).sum()), len(now))
+    return is_better, f"against version {champion.version} {reason}"
+
+
+def _run_of(client: MlflowClient, version: ModelVersion) -> Run:
+    assert version.run_id, "the track stage registers a version with its run"
+    return to_run(client, client.get_run(version.run_id))
+
+
+def _find_challenger(store: Store, params: Params, version: str | None) -> ModelVersion:
+    name = params.track.model_name
+    known = store.client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"])
+    if not known:
+        raise UserError(
+            f"MLflow has no model {name}: run `uv run dvc repro`, which registers one, or check "
+            "track.model_name and MLFLOW_TRACKING_URI"
+        )
+    if version is None:
+        return _version_of_results(store, params, known) if CHECKPOINT.exists() else known[0]
+    for candidate in known:
+        if str(candidate.version) == version:
+            return candidate
+    versions = ", ".join(str(candidate.version) for candidate in known[:20])
+    raise UserError(f"model {name} has no version {version}: choose one of {versions}")
+
+
+def _version_of_results(store: Store, params: Params, known: list[ModelVersion]) -> ModelVersion:
+    key = run_key(params, training_key(params, load_info(PREPARED)))
+    run = store.find(key, digest_of_file(CHECKPOINT))
+    for version in known:
+        if run and version.run_id == run.info.run_id:
+            return version
+    raise UserError(
+        "the current results have no version in MLflow: run `uv run reprovision sync`, which "
+        "registers one, or name another version"
+    )
+
+
+def _find_champion(client: MlflowClient, name: str) -> ModelVersion | None:
+    version = client.get_registered_model(name).aliases.get(CHAMPION)
+    return client.get_model_version(name, version) if version else None
+
+
+def _replace(
+    client: MlflowClient, champion: ModelVersion | None, challenger: ModelVersion, reason: str
+) -> None:
+    """Adds the champion to the former ones, and only then replaces it."""
+    name = challenger.name
+    if champion:
+        _set_former(client, name, [*_former(client, name), str(champion.version)])
+    client.set_model_version_tag(name, challenger.version, PROMOTED_TAG, reason)
+    client.set_registered_model_alias(name, CHAMPION, challenger.version)
+
+
+def _former(client: MlflowClient, name: str) -> list[str]:
+    return client.get_registered_model(name).tags.get(FORMER_TAG, "").split()
+
+
+def _set_former(client: MlflowClient, name: str, versions: list[str]) -> None:
+    client.set_registered_model_tag(name, FORMER_TAG, " ".join(versions[-KEPT:]))

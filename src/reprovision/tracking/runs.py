@@ -1,0 +1,76 @@
+"""MLflow runs as `Run`s, like those of the workspace, commits and experiments."""
+
+import json
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient, entities
+
+from reprovision.results.layout import PLOTS
+from reprovision.results.run import Run, TestSet
+from reprovision.tracking.store import CODE_TAG, TEST_SET_TAG, open_store, translate_errors
+
+TEST_PREFIX = "test_"
+"""Of the names of test metrics."""
+
+
+def finished_runs(experiment: str) -> list[Run]:
+    """All finished runs of an experiment, the newest first.
+
+    Raises:
+        UserError: MLflow can't be used.
+    """
+    with open_store(experiment) as store:
+        found = mlflow.search_runs(
+            [store.experiment_id],
+            f"attributes.status = 'FINISHED' and tags.`{TEST_SET_TAG}` != ''",
+            order_by=["start_time DESC"],
+            output_format="list",
+        )
+        return [to_run(store.client, run) for run in found]
+
+
+def to_run(client: MlflowClient, run: entities.Run) -> Run:
+    """A finished run; its outputs are downloaded when they are read."""
+    assert run.inputs, "the track stage logs the dataset before it finishes a run"
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert dataset.profile, "with its number of images"
+    images = int(json.loads(dataset.profile)["test"])
+    return Run(
+        name=run.info.run_name,
+        title=f"MLflow run {run.info.run_name}",
+        params={key: _value(text) for key, text in run.data.params.items()},
+        metrics={
+            key.removeprefix(TEST_PREFIX): value
+            for key, value in run.data.metrics.items()
+            if key.startswith(TEST_PREFIX)
+        },
+        test_set=TestSet(dataset.name, run.data.tags[TEST_SET_TAG], images),
+        code=run.data.tags.get(CODE_TAG, ""),
+        read=partial(_read, client, run.info.run_id),
+    )
+
+
+def artifact_folder(path: Path) -> str | None:
+    """The folder of an output among a run's artifacts: plots have their own."""
+    return PLOTS.name if path.parent == PLOTS else None
+
+
+def _read(client: MlflowClient, run_id: str, path: Path) -> bytes | None:
+    artifact = str(Path(artifact_folder(path) or "", path.name))
+    with translate_errors(), TemporaryDirectory() as folder:
+        files = client.list_artifacts(run_id, artifact_folder(path))
+        if artifact not in {file.path for file in files}:
+            return None
+        return Path(client.download_artifacts(run_id, artifact, folder)).read_bytes()
+
+
+def _value(text: str) -> Any:
+    """A param as it was before MLflow made it text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

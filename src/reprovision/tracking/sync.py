@@ -1,0 +1,43 @@
+"""The current results brought to MLflow: the track stage, where DVC sees no need for it.
+
+DVC does not know what a server holds. If it is new and empty, or was away, the track stage has to
+run once more; it logs what is missing, and nothing twice.
+"""
+
+import json
+import subprocess
+import sys
+
+from reprovision.core.errors import UserError
+from reprovision.core.yaml_files import load_yaml
+from reprovision.results.layout import PIPELINE
+
+TRACK = "track"
+
+
+def sync() -> None:
+    """Runs the track stage alone.
+
+    Raises:
+        UserError: the results are not those of the current params, data and code, or MLflow can't
+            be used.
+    """
+    stages = [name for name in load_yaml(PIPELINE)["stages"] if name != TRACK]
+    status = _dvc("status", "--json", *stages)
+    if status.returncode:
+        reason = status.stderr.strip().removeprefix("ERROR: ") or "no reason given"
+        raise UserError(f"DVC can't check whether the results are up to date: {reason}")
+    stale = json.loads(status.stdout)
+    if stale:
+        raise UserError(
+            f"the results of {', '.join(stale)} are missing, or not those of the current params, "
+            "data and code: run `uv run dvc repro`, which also logs the run, or, for results "
+            "from elsewhere, `uv run dvc checkout` or `uv run dvc pull`"
+        )
+    if _dvc("repro", "--quiet", "--single-item", "--force", TRACK, show=True).returncode:
+        raise UserError("the run is not in MLflow: fix the error above, then sync again")
+
+
+def _dvc(*arguments: str, show: bool = False) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, capture_output=not show, text=True, check=False)

@@ -1,0 +1,86 @@
+"""Callbacks of the training loop: progress on the terminal, the history file."""
+
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from reprovision.results.history import Epoch, write_history
+from reprovision.training.running_metrics import RunningMetrics
+from reprovision.training.state import TrainingState
+
+REFRESH = 0.2
+"""Seconds between updates of the progress bar: reading the metrics waits for the device."""
+
+
+class Callback:
+    """Called by the training loop; must not change the state."""
+
+    def on_batch_end(self, epoch: int, metrics: RunningMetrics) -> None:
+        """Called after each step; `epoch` counts from 1."""
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Called when an epoch has been trained, validated and appended to the history."""
+
+
+class HistoryWriter(Callback):
+    """Rewrites the history file after each epoch, so that `dvc plots` shows it during training."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        write_history(self.path, state.history)
+
+
+class Progress(Callback):
+    """Shows a progress bar on a terminal, and prints one line per epoch.
+
+    Args:
+        epochs: number of epochs in all.
+        done: epochs that an earlier, interrupted run has finished.
+        images: training images per epoch.
+    """
+
+    def __init__(self, epochs: int, done: int, images: int) -> None:
+        self.epochs = epochs
+        self.images = images
+        self.bar = tqdm(
+            total=epochs * images,
+            initial=done * images,
+            unit=" images",
+            unit_scale=True,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+        self.refreshed = self.epoch_start = time.monotonic()
+
+    def on_batch_end(self, epoch: int, metrics: RunningMetrics) -> None:
+        now = time.monotonic()
+        if self.bar.disable or now - self.refreshed < REFRESH:
+            return
+        self.refreshed = now
+        self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+        summary = f"loss {metrics.loss():.4f}, accuracy {metrics.accuracy():.2%}"
+        self.bar.set_postfix_str(summary, refresh=False)
+        self.bar.update((epoch - 1) * self.images + metrics.images - self.bar.n)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        epoch = state.history[-1]
+        seconds = time.monotonic() - self.epoch_start
+        self.epoch_start += seconds
+        left = (self.epochs - epoch.epoch) * seconds
+        self.bar.update(epoch.epoch * self.images - self.bar.n)
+        rate = self.images / seconds
+        tqdm.write(f"{self._summary(epoch)}, {rate:,.0f} images/s, {left:.0f} s left")
+        if epoch.epoch == self.epochs:
+            self.bar.close()
+
+    def _summary(self, epoch: Epoch) -> str:
+        text = f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}: "
+        text += f"train loss {epoch.train_loss:.4f}, accuracy {epoch.train_accuracy:7.2%}"
+        if epoch.val_loss is not None:
+            text += f"; val loss {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:7.2%}"
+        return text

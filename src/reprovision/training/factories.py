@@ -1,0 +1,87 @@
+"""Optimizers, learning-rate schedules and loss functions from params."""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from reprovision.core.params import TrainParams
+from reprovision.training.hardware import choose_precision
+from reprovision.training.muon import Muon
+
+
+def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
+    """The optimizer of `train.optimizer`; every parameter belongs to exactly one.
+
+    Each group has an `initial_lr`, which the schedule multiplies.
+    """
+    parameters = list(model.parameters())
+    lr, decay, betas = params.lr, params.weight_decay, params.betas
+    optimizers: list[Optimizer]
+    match params.optimizer:
+        case "sgd":
+            momentum, nesterov = params.momentum, params.nesterov
+            optimizers = [SGD(parameters, lr, momentum, 0, decay, nesterov, fused=True)]
+        case "adam":
+            optimizers = [Adam(parameters, lr, betas, weight_decay=decay, fused=True)]
+        case "adamw":
+            optimizers = [AdamW(parameters, lr, betas, weight_decay=decay, fused=True)]
+        case "rmsprop":
+            optimizers = [RMSprop(parameters, lr, momentum=params.momentum, weight_decay=decay)]
+        case "muon":
+            optimizers = _muon_and_adamw(params, parameters)
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def _muon_and_adamw(params: TrainParams, parameters: list[nn.Parameter]) -> list[Optimizer]:
+    """Muon for the matrices and kernels before the last layer, AdamW for the rest."""
+    inner = [p for p in parameters if p.ndim in (2, 4)][:-1]
+    rest = [p for p in parameters if not any(p is other for other in inner)]
+    adamw = AdamW(rest, params.lr, params.betas, weight_decay=params.weight_decay, fused=True)
+    if not inner:
+        return [adamw]
+    precision = choose_precision(params, parameters[0].device)
+    return [Muon(inner, params.muon_lr, params.momentum, precision), adamw]
+
+
+def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:
+    """The factor of the learning rate at a step, counted from 0 over all epochs.
+
+    A pure function, so that a resumed run needs no state. All schedules first rise linearly over
+    the fraction `train.warmup` of all steps. Then `constant` stays; `step` is multiplied by
+    `step_factor` every `step_epochs`; `cosine` falls to zero along half a cosine (Loshchilov and
+    Hutter, arXiv:1608.03983); `one_cycle` falls to zero linearly (Smith and Topin,
+    arXiv:1708.07120).
+    """
+    total = params.epochs * steps_per_epoch
+    warmup = params.warmup * total
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / (total - warmup)
+    match params.schedule:
+        case "constant":
+            return 1.0
+        case "step":
+            return params.step_factor ** (step // (steps_per_epoch * params.step_epochs))
+        case "cosine":
+            return (1 + math.cos(math.pi * progress)) / 2
+        case "one_cycle":
+            return 1 - progress
+
+
+def build_loss(params: TrainParams) -> Callable[[Tensor, Tensor], Tensor]:
+    """The training loss: from logits (N, K) and labels (N,), the mean over the batch.
+
+    ``softmax_cross_entropy`` passes probabilities to a loss that expects logits, as one of the
+    tutorials does; it learns more slowly and is here for comparison.
+    """
+
+    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+        scores = logits.softmax(1) if params.loss == "softmax_cross_entropy" else logits
+        return functional.cross_entropy(scores, labels, label_smoothing=params.label_smoothing)
+
+    return cross_entropy

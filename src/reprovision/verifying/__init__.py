@@ -1,6 +1,0 @@
-"""Proof that a commit makes its results: it is run again elsewhere, from nothing, and compared.
-
-The commit is cloned into a temporary folder with a DVC cache of its own, so that no earlier result
-can stand in for a new one, and with an MLflow store of its own, so that the user's stays as it is.
-Only what the results are made from is shared: downloaded archives and folders under DVC.
-"""

@@ -1,0 +1,106 @@
+"""A repository that holds nothing but results, for comparisons in a moment."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from click.testing import CliRunner
+from project import Project
+
+from reprovision.cli import main
+from reprovision.core.files import write_json
+from reprovision.results.metrics import measure
+from reprovision.results.predictions import Predictions, write_predictions
+
+CLASSES = ("cat", "dog")
+
+
+class Repository(Project):
+    """A repository that holds nothing but results, for comparisons in a moment."""
+
+    @classmethod
+    def create(cls, root: Path, env: Mapping[str, str]) -> Self:
+        """An empty one."""
+        made = cls(root, env)
+        (root / ".dvc").mkdir(parents=True)
+        made.git("init", "--quiet", "--initial-branch=main")
+        made.introduce_author()
+        return made
+
+    def result(
+        self,
+        wrong: range,
+        images: int = 100,
+        message: str = "result",
+        test_set: str = "first",
+        classes: tuple[str, ...] = CLASSES,
+        name: str = "pets",
+        gain: float = 0.0,
+        **params: Any,
+    ) -> str:
+        """Commits the results of a model that errs on some images; returns the commit.
+
+        Its loss is lower by `gain` for every image.
+        """
+        actual = np.arange(images) % len(classes)
+        errs = np.isin(np.arange(images), wrong)
+        # the later the image, the more confident
+        confidence = np.linspace(0.6, 0.9, images)
+        predictions = Predictions(
+            origins=[f"photo {i}.png" for i in range(images)],
+            classes=classes,
+            actual=actual,
+            predicted=np.where(errs, (actual + 1) % len(classes), actual),
+            confidence=confidence,
+            loss=np.where(errs, 2.0, -np.log(confidence)) - gain,
+        )
+        write_predictions(self.root / "results/predictions.csv", predictions)
+        write_json(self.root / "results/test.json", measure(predictions, 0.95, 15))
+        write_json(
+            self.root / "results/dataset.json",
+            {
+                "name": name,
+                "classes": classes,
+                "images": {"train": 10, "val": 0, "test": images},
+                "sha256": {"train": "t", "val": "v", "test": test_set},
+            },
+        )
+        self.root.joinpath("params.yaml").write_text(
+            json.dumps({"train": {"lr": 0.1} | params, "evaluate": {"bins": 15}})
+        )
+        self.lock()
+        return self.commit(message)
+
+    def lock(self) -> None:
+        """Writes a dvc.lock that describes the files as they are."""
+        lock = {"schema": "2.0", "stages": {"evaluate": {"outs": [self._out()]}}}
+        self.root.joinpath("dvc.lock").write_text(json.dumps(lock))
+
+    def _out(self) -> dict[str, str]:
+        output = self.run("md5sum", "results/predictions.csv").stdout
+        return {"path": "results/predictions.csv", "md5": output.split()[0]}
+
+    def diff(self, *arguments: str, status: int = 0) -> str:
+        """The stdout of `reprovision diff`; run in this process, which saves its start."""
+        with contextlib.chdir(self.root):
+            done = CliRunner().invoke(main, ["diff", *arguments])
+        assert done.exit_code == status, done.output
+        return done.stdout
+
+    def gate(self, *arguments: str, status: int) -> str:
+        """The last line on stderr of `reprovision diff HEAD~1 HEAD ...`."""
+        with contextlib.chdir(self.root):
+            done = CliRunner().invoke(main, ["diff", "HEAD~1", "HEAD", *arguments])
+        assert done.exit_code == status, done.output
+        return done.stderr.splitlines()[-1]
+
+    def refusal(self, *arguments: str) -> str:
+        """The one sentence with which `reprovision diff` refuses."""
+        with contextlib.chdir(self.root):
+            done = CliRunner().invoke(main, ["diff", *arguments])
+        assert done.exit_code == 1, done.output
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+        return done.stderr.removeprefix("error: ")

@@ -1,0 +1,342 @@
+"""`reprovision diff` tells better from worse from chance, between any two states of a project."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import MakeProject
+from repository import Repository
+
+
+@pytest.fixture
+def repository(tmp_path: Path, environment: Mapping[str, str]) -> Repository:
+    return Repository.create(tmp_path / "repository", environment)
+
+
+def test_a_model_that_fixes_many_images_is_better(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2))
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "Better: HEAD classifies more images correctly than HEAD~1" in output
+    # 2 / 2 ** 10
+    assert "10 images fixed and 0 regressed, McNemar's exact test p = 0.002" in output
+
+
+def test_a_model_with_many_regressions_is_worse(repository: Repository) -> None:
+    repository.result(range(2))
+    repository.result(range(12))
+    assert "Worse: HEAD classifies fewer images correctly" in repository.diff("HEAD~1", "HEAD")
+
+
+def test_a_few_images_more_are_no_evidence(repository: Repository) -> None:
+    repository.result(range(7))
+    repository.result(range(2))
+    # 2 / 2 ** 5
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "No evidence of a difference in accuracy" in output
+    assert "p = 0.062" in output
+
+
+def test_the_level_of_the_test_can_be_chosen(repository: Repository) -> None:
+    repository.result(range(7))
+    repository.result(range(2))
+    assert "Better" in repository.diff("HEAD~1", "HEAD", "--alpha", "0.1")
+    assert "90% intervals" in repository.diff("HEAD~1", "HEAD", "--alpha", "0.1")
+
+
+def test_equal_predictions_are_no_difference(repository: Repository) -> None:
+    repository.result(range(7))
+    assert "No difference: both predict the same class" in repository.diff("HEAD", "HEAD")
+
+
+def test_a_dvc_lock_with_a_merge_conflict_is_reported(repository: Repository) -> None:
+    repository.result(range(7))
+    lock = repository.root / "dvc.lock"
+    lock.write_text(f"<<<<<<< ours\n{lock.read_text()}\n=======\n>>>>>>> theirs\n")
+    assert "dvc.lock of workspace is not readable YAML" in repository.refusal("HEAD", "workspace")
+    lock.write_text("")
+    assert "dvc.lock of workspace holds no stages" in repository.refusal("HEAD", "workspace")
+
+
+def test_without_arguments_main_is_compared_with_the_workspace(repository: Repository) -> None:
+    repository.result(range(12), message="Twelve mistakes")
+    repository.git("switch", "--quiet", "--create", "other")
+    repository.result(range(2))
+    repository.git("reset", "--quiet", "--soft", "main")
+    output = repository.diff().splitlines()[0]
+    assert re.fullmatch(r"main \([0-9a-f]{7} Twelve mistakes\) → workspace", output)
+
+
+def test_params_that_differ_are_listed_and_others_are_not(repository: Repository) -> None:
+    repository.result(range(2), lr=0.1, momentum=0.9)
+    repository.result(range(2), lr=0.01, momentum=0.9)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"train\.lr +0\.1 +0\.01", output)
+    assert "momentum" not in output
+
+
+def test_metrics_stand_side_by_side_with_their_change(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2))
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"accuracy +88\.00% +98\.00% +\+10\.00 \(\+\d\.\d+ to \+\d+\.\d+\)", output)
+    for name in ("loss", "macro precision", "macro recall", "macro F1", "calibration error"):
+        assert re.search(rf"^{name} ", output, re.MULTILINE), name
+
+
+def test_a_loss_that_falls_is_better(repository: Repository) -> None:
+    repository.result(range(40))
+    repository.result(range(2))
+    assert re.search(r"^loss .* better", repository.diff("HEAD~1", "HEAD"), re.MULTILINE)
+
+
+def test_a_loss_that_falls_a_little_for_every_image_is_better_too(repository: Repository) -> None:
+    # the mean of 100 such losses has a standard error of 0.05: only image by image is it certain
+    repository.result(range(10))
+    repository.result(range(10), gain=0.01)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"^loss .* -0\.0100 \(-0\.0100 to -0\.0100\) .* better", output, re.MULTILINE)
+
+
+def test_the_recall_of_one_class_can_fall_alone(repository: Repository) -> None:
+    repository.result(range(0, 4, 2), images=400)
+    repository.result(range(0, 60, 2), images=400)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"^cat +99\.00% +85\.00% .* worse", output, re.MULTILINE)
+    assert re.search(r"^dog +100\.00% +100\.00% .* no evidence", output, re.MULTILINE)
+
+
+def test_p_of_classes_are_adjusted_for_their_number(repository: Repository) -> None:
+    # alone, 8 of 8 would have p = 0.008; with 9 quiet classes beside it, 0.08
+    many = tuple(f"class {i}" for i in range(10))
+    repository.result(range(0), images=1000, classes=many)
+    repository.result(range(0, 80, 10), images=1000, classes=many)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"^class 0 .* 0\.078 +no evidence", output, re.MULTILINE)
+
+
+def test_disagreements_are_listed_the_most_confident_errors_first(repository: Repository) -> None:
+    repository.result(range(10, 20))
+    repository.result(range(15, 25))
+    output = repository.diff("HEAD~1", "HEAD")
+    regressed, fixed = output.split("Regressed")[1].split("Fixed")
+    assert re.findall(r"photo (\d+)", regressed) == ["24", "23", "22", "21", "20"]
+    assert re.findall(r"photo (\d+)", fixed) == ["14", "13", "12", "11", "10"]
+    assert re.search(r"photo 24\.png +cat +cat \(67\.3%\) +dog \(67\.3%\)", regressed)
+
+
+def test_other_test_images_are_reported_and_not_paired(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2), images=120, test_set="second")
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "The test sets differ (100 images of pets in HEAD~1 and 120 images of pets" in output
+    assert "Fisher's exact test" in output
+    assert "McNemar" not in output
+    assert "Regressed" not in output
+
+
+def test_the_same_names_of_images_are_not_the_same_images(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2), test_set="the same files, but other pixels")
+    assert "The test sets differ" in repository.diff("HEAD~1", "HEAD")
+
+
+def test_other_classes_are_not_compared(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2), classes=("cat", "dog", "owl"))
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "Not compared: the two were tested on other data" in output
+    assert "better" not in output
+
+
+def test_another_source_of_data_is_not_compared(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2), test_set="second", name="toys")
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "Not compared: the two were tested on other data" in output
+    assert "better" not in output
+
+
+def test_results_of_other_params_are_reported(repository: Repository) -> None:
+    repository.result(range(2))
+    lock = json.loads((repository.root / "dvc.lock").read_text())
+    lock["stages"]["train"] = {"params": {"params.yaml": {"train": {"lr": 0.5}}}}
+    (repository.root / "dvc.lock").write_text(json.dumps(lock))
+    output = repository.diff("main")
+    assert "results of workspace were made with another train.lr than its params.yaml has" in output
+
+
+def test_predictions_that_dvc_does_not_know_are_reported(repository: Repository) -> None:
+    repository.result(range(2))
+    path = repository.root / "results/predictions.csv"
+    path.write_text(path.read_text().replace("dog,cat", "dog,dog"))
+    assert "is not the file that its dvc.lock describes" in repository.diff("main")
+
+
+def test_an_unknown_revision_is_refused_in_one_sentence(repository: Repository) -> None:
+    repository.result(range(2))
+    output = repository.refusal("maim")
+    assert output.startswith("maim is neither a Git revision nor a DVC experiment here")
+
+
+def test_a_revision_without_results_is_refused_in_one_sentence(repository: Repository) -> None:
+    repository.commit("empty")
+    repository.result(range(2))
+    output = repository.refusal("HEAD~1", "HEAD")
+    assert re.search(r"^HEAD~1 .* has no params.yaml: run `dvc repro` there", output)
+
+
+def test_damaged_predictions_are_refused_in_one_sentence(repository: Repository) -> None:
+    repository.result(range(2))
+    (repository.root / "results/predictions.csv").write_text("image,actual\nphoto,cat\n")
+    assert "does not hold predictions" in repository.refusal()
+
+
+def test_markdown_keeps_names_from_formatting_or_mentioning_anybody(repository: Repository) -> None:
+    hostile = ("*@everyone*", "<script>|[x](y)")
+    repository.result(range(12), classes=hostile)
+    repository.result(range(2), classes=hostile)
+    output = repository.diff("HEAD~1", "HEAD", "--md")
+    assert "@everyone" not in output
+    assert "<script" not in output
+    assert "[x](y)" not in output
+    assert "better" in output
+    table = next(line for line in output.splitlines() if line.startswith("| &lt;script"))
+    assert len(re.findall(r"(?<!\\)\|", table)) == 7
+
+
+def test_the_page_keeps_names_from_becoming_markup(repository: Repository) -> None:
+    hostile = ("<script>alert(1)</script>", '"><img src=x>')
+    repository.result(range(12), classes=hostile)
+    repository.result(range(2), classes=hostile)
+    repository.diff("HEAD~1", "HEAD", "--html", "page.html")
+    tags = tags_of(repository.root / "page.html")
+    assert not {"script", "img"} & {tag for tag, _ in tags}
+
+
+def test_a_comment_stays_short_with_hundreds_of_classes(repository: Repository) -> None:
+    many = tuple(f"class {i}" for i in range(300))
+    repository.result(range(0), images=600, classes=many)
+    repository.result(range(200), images=600, classes=many)
+    # what GitHub takes
+    assert len(repository.diff("HEAD~1", "HEAD", "--md")) < 65_536
+
+
+def test_a_git_revision_wins_over_an_experiment_of_its_name(repository: Repository) -> None:
+    first = repository.result(range(2), message="branch")
+    second = repository.result(range(12), message="experiment")
+    repository.git("update-ref", f"refs/exps/{first[:2]}/{first[2:]}/both", second)
+    repository.git("branch", "both", first)
+    assert "both (" in repository.diff("both", "HEAD")
+    assert "branch)" in repository.diff("both", "HEAD").splitlines()[0]
+
+
+def test_experiments_of_one_name_are_distinguished_by_their_baseline(
+    repository: Repository,
+) -> None:
+    commits = [repository.result(range(n), message=str(n)) for n in (1, 2, 3)]
+    for base, commit in pairwise(commits):
+        repository.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/twin", commit)
+    output = repository.refusal("twin")
+    assert commits[1][:7] in output and commits[2][:7] in output
+    repository.git("checkout", "--quiet", commits[0])
+    assert f"twin (experiment {commits[1][:7]})" in repository.diff("twin", "HEAD")
+
+
+def test_two_revisions_of_ten_thousand_images_take_less_than_three_seconds(
+    repository: Repository,
+) -> None:
+    digits = tuple("0123456789")
+    repository.result(range(100), images=10_000, classes=digits)
+    repository.result(range(130), images=10_000, classes=digits)
+    best = min(seconds(repository, "HEAD~1", "HEAD") for _ in range(3))
+    assert best < 3
+
+
+def seconds(repository: Repository, *arguments: str) -> float:
+    """Processor time of `reprovision diff` with all it starts: what others do does not count."""
+    code = "import os, sys, subprocess as s; s.run(sys.argv[1:]); print(sum(os.times()[2:4]))"
+    done = repository.run("python", "-c", code, "reprovision", "diff", *arguments)
+    return float(done.stdout.splitlines()[-1])
+
+
+# ---- in a project in which the pipeline has run
+
+
+def test_a_real_change_is_shown_with_thumbnails_and_curves_in_one_file(
+    make_project: MakeProject,
+) -> None:
+    project = make_project(reproduced=True)
+    before = project.params()["train"]["lr"]
+    project.set_params(**{"train.lr": 10 * before, "train.epochs": 3})
+    project.repro("evaluate")
+    done = project.run("reprovision", "diff", "--html", "report/page.html")
+    assert re.search(rf"train\.lr +{before} +{10 * before}", done.stdout)
+    assert re.search(r"^main .* of 2: val_loss", done.stdout, re.MULTILINE)
+    assert re.search(r"^workspace .* of 3: val_loss", done.stdout, re.MULTILINE)
+    page = project.root / "report/page.html"
+    tags = tags_of(page)
+    pictures = [attributes["src"] for tag, attributes in tags if tag == "img"]
+    assert pictures and all(src.startswith("data:image/png;base64,") for src in pictures)
+    assert "svg" in {tag for tag, _ in tags}
+    links = [value for _, attributes in tags for name, value in attributes.items() if name == "src"]
+    assert links == pictures
+    assert not {"link", "script", "iframe"} & {tag for tag, _ in tags}
+
+
+def test_an_experiment_is_found_by_its_name(make_project: MakeProject) -> None:
+    project = make_project(reproduced=True)
+    project.exp("run", "--name", "faster", "-S", "train.lr=0.02")
+    project.git("checkout", "--quiet", "--force", "main")
+    output = project.run("reprovision", "diff", "main", "faster").stdout
+    assert re.match(r"main \(.*\) → faster \(experiment [0-9a-f]{7}\)", output)
+    assert re.search(r"^faster .* of 2: val_loss", output, re.MULTILINE)
+
+
+def test_curves_that_the_cache_lacks_are_reported_as_missing(make_project: MakeProject) -> None:
+    project = make_project(reproduced=True)
+    shutil.rmtree(project.root / ".dvc/cache")
+    output = project.run("reprovision", "diff").stdout
+    assert "The training curves of main are not shown" in output
+    assert re.search(r"^workspace .* of 2: val_loss", output, re.MULTILINE)
+
+
+def test_curves_are_found_in_a_cache_that_is_kept_elsewhere(make_project: MakeProject) -> None:
+    project = make_project(reproduced=True)
+    shutil.move(project.root / ".dvc/cache", project.root / "elsewhere")
+    project.run("dvc", "cache", "dir", "elsewhere")
+    output = project.run("reprovision", "diff", "main", "HEAD").stdout
+    assert "not shown" not in output
+
+
+def test_the_test_set_is_known_from_git_alone(make_project: MakeProject, tmp_path: Path) -> None:
+    project = make_project(reproduced=True)
+    project.set_params(**{"data.val_fraction": 0.2, "data.normalize": "half"})
+    project.repro("evaluate")
+    project.commit("other normalisation")
+    clone = project.clone(tmp_path / "clone")
+    output = clone.run("reprovision", "diff", "HEAD~1", "HEAD").stdout
+    # another prepared folder, but the same test images
+    assert "test sets differ" not in output
+    assert "The training images differ" in output
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+def tags_of(page: Path) -> list[tuple[str, dict[str, str]]]:
+    """All tags of a page with their attributes."""
+    parser = _Tags()
+    parser.feed(page.read_text())
+    return parser.found

@@ -1,0 +1,102 @@
+"""The gate of `reprovision diff` lets a comparison through or fails, and says why in one line."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from repository import Repository
+
+from reprovision.comparison.gate import FAILED
+
+
+@pytest.fixture
+def worse(tmp_path: Path, environment: Mapping[str, str]) -> Repository:
+    """HEAD~1 classifies 98 of 100 images correctly, HEAD 88: significantly worse."""
+    return repository(tmp_path, environment, 2, 12)
+
+
+@pytest.fixture
+def no_evidence(tmp_path: Path, environment: Mapping[str, str]) -> Repository:
+    """98 of 100, then 96."""
+    return repository(tmp_path, environment, 2, 4)
+
+
+def test_a_significantly_worse_model_fails(worse: Repository) -> None:
+    line = worse.gate("--fail-if", "worse", status=FAILED)
+    assert line == "gate failed: accuracy is worse by 10.00 points (p = 0.002, below 0.05)"
+
+
+def test_a_model_that_is_worse_by_chance_passes(no_evidence: Repository) -> None:
+    line = no_evidence.gate("--fail-if", "worse", status=0)
+    assert line == "gate passed: not worse (accuracy: no evidence)"
+
+
+def test_the_level_decides_what_counts_as_worse(worse: Repository) -> None:
+    worse.gate("--fail-if", "worse", "--alpha", "0.001", status=0)
+
+
+def test_a_drop_beyond_the_limit_fails_even_without_evidence(no_evidence: Repository) -> None:
+    line = no_evidence.gate("--max-drop", "accuracy=0.015", status=FAILED)
+    expected = "accuracy drops by 0.02, more than --max-drop accuracy=0.015 allows"
+    assert line == f"gate failed: {expected}"
+
+
+def test_a_drop_of_just_the_limit_passes(no_evidence: Repository) -> None:
+    # 0.98 - 0.96 is 0.020000000000000018
+    no_evidence.gate("--max-drop", "accuracy=0.02", status=0)
+
+
+def test_a_loss_drops_in_quality_when_it_rises(no_evidence: Repository) -> None:
+    line = no_evidence.gate("--max-drop", "loss=0.01", status=FAILED)
+    assert line.startswith("gate failed: loss rises by 0.03")
+
+
+def test_minimum_and_maximum_hold_for_the_head(no_evidence: Repository) -> None:
+    no_evidence.gate("--min", "accuracy=0.96", "--max", "loss=0.5", status=0)
+    line = no_evidence.gate("--min", "accuracy=0.97", status=FAILED)
+    assert line == "gate failed: accuracy is 0.96, below --min accuracy=0.97"
+    line = no_evidence.gate("--max", "loss=0.1", status=FAILED)
+    assert line.startswith("gate failed: loss is 0.3") and line.endswith("above --max loss=0.1")
+
+
+def test_the_recall_of_a_class_can_have_its_own_limit(no_evidence: Repository) -> None:
+    no_evidence.gate("--min", "recall.cat=0.95", status=0)
+    no_evidence.gate("--min", "recall.cat=0.99", status=FAILED)
+
+
+def test_all_broken_limits_stand_in_the_one_line(worse: Repository) -> None:
+    limits = ("--min", "accuracy=0.9", "--min", "recall.dog=0.9", "--fail-if", "worse")
+    line = worse.gate(*limits, status=FAILED)
+    assert line.count(";") == 2
+
+
+def test_an_unknown_metric_is_an_error_that_lists_the_known(worse: Repository) -> None:
+    output = worse.refusal("HEAD~1", "HEAD", "--min", "acuracy=0.9")
+    assert output.startswith(
+        "a limit names acuracy, which is not a metric: choose one of accuracy, loss"
+    )
+
+
+@pytest.mark.parametrize("limit", ["accuracy", "accuracy=", "accuracy=high", "loss=nan", "0.98"])
+def test_a_limit_without_a_number_is_a_wrong_command_line(worse: Repository, limit: str) -> None:
+    worse.diff("HEAD~1", "HEAD", "--min", limit, status=2)
+
+
+def test_the_gate_is_in_the_markdown_and_in_the_page(worse: Repository) -> None:
+    output = worse.diff(
+        *("HEAD~1", "HEAD", "--md", "--html", "page.html", "--fail-if", "worse"), status=FAILED
+    )
+    assert "**gate failed: accuracy is worse" in output
+    assert "gate failed: accuracy is worse" in (worse.root / "page.html").read_text()
+
+
+def test_without_a_gate_a_worse_model_is_no_failure(worse: Repository) -> None:
+    assert "Worse" in worse.diff("HEAD~1", "HEAD")
+
+
+def repository(root: Path, environment: Mapping[str, str], *mistakes: int) -> Repository:
+    """A repository with a commit for each number of mistakes among 100 images."""
+    made = Repository.create(root / "repository", environment)
+    for count in mistakes:
+        made.result(range(count))
+    return made

@@ -1,0 +1,194 @@
+"""The leaderboard: what is compared with what, and which differences are significant."""
+
+import re
+from typing import Any
+
+import pytest
+from project import Project
+
+from reprovision.comparison.ranking import Board, Standing, check_metric, rank, summarize, welch
+from reprovision.core.errors import UserError
+from reprovision.results.run import Run
+from reprovision.results.run import TestSet as Images
+
+# pytest takes what is called Test... for a test
+DIGITS, LETTERS = Images("digits", "d1", 359), Images("letters", "1e", 500)
+
+
+def run(
+    accuracy: float,
+    seed: int = 0,
+    test_set: Images = DIGITS,
+    code: str = "c0de",
+    **params: Any,
+) -> Run:
+    """A finished run; params are given with _ for the dot."""
+    dotted = {key.replace("_", ".", 1): value for key, value in params.items()}
+    metrics = {"accuracy": accuracy, "loss": 1 - accuracy}
+    name, used = f"run-{seed}", {"seed": seed, **dotted}
+    return Run(name, name, used, metrics, test_set, code, read=lambda path: None)
+
+
+def seeds(*accuracies: float, **params: Any) -> list[Run]:
+    return [run(accuracy, seed, **params) for seed, accuracy in enumerate(accuracies)]
+
+
+def only_board(runs: list[Run], metric: str = "accuracy") -> Board:
+    (board,) = rank(runs, metric)
+    return board
+
+
+def standings(board: Board) -> list[Standing]:
+    return [place.standing for place in board.places]
+
+
+# ---- groups
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_group() -> None:
+    board = only_board(seeds(0.9, 0.8, train_lr=0.1) + seeds(0.7, 0.6, 0.5, train_lr=0.2))
+
+    assert board.varying == ("train.lr",)
+    assert [len(place.group.runs) for place in board.places] == [2, 3]
+    assert [place.group.params for place in board.places] == [{"train.lr": 0.1}, {"train.lr": 0.2}]
+
+
+@pytest.mark.parametrize("key", ["track_experiment", "export_tolerance", "evaluate_mistakes"])
+def test_params_that_cannot_matter_part_no_groups(key: str) -> None:
+    board = only_board([run(0.9, 0, **{key: "a"}), run(0.8, 1, **{key: "b"})])
+    assert len(board.places) == 1
+
+
+def test_params_of_convolutions_part_no_groups_of_networks_without_any() -> None:
+    runs = [run(0.9, i, model_name="mlp", **{"model_conv.pool": i + 1}) for i in range(2)]
+    assert len(only_board(runs).places) == 1
+
+
+def test_whole_and_decimal_numbers_of_one_value_are_one_value() -> None:
+    assert len(only_board([run(0.9, 0, train_lr=1), run(0.8, 1, train_lr=1.0)]).places) == 1
+
+
+def test_a_seed_counts_once_and_the_newest_run_of_it_counts() -> None:
+    board = only_board([run(0.9), run(0.9), run(0.5)])
+    assert board.places[0].group.summary.mean == 0.9
+    assert len(board.places[0].group.runs) == 1
+    # the equal one is no news
+    assert board.repeats == 1
+
+
+def test_runs_of_other_code_are_another_group_and_the_board_shows_it() -> None:
+    board = only_board([run(0.9, 0, code="aaaaaaaaaa"), run(0.8, 1, code="bbbbbbbbbb")])
+    assert board.varying == ("code",)
+    assert [place.group.params["code"] for place in board.places] == ["aaaaaaa", "bbbbbbb"]
+
+
+def test_runs_on_other_test_images_are_never_ranked_together() -> None:
+    boards = rank([run(0.9), *seeds(0.8, 0.7, test_set=LETTERS)], "accuracy")
+    assert [(b.test_set, len(b.runs)) for b in boards] == [(LETTERS, 2), (DIGITS, 1)]
+
+
+# ---- order and statistics
+
+
+def test_accuracy_ranks_from_the_highest_and_loss_from_the_lowest() -> None:
+    runs = [run(0.7, train_lr=1), run(0.9, train_lr=2)]
+    for metric in ("accuracy", "loss"):
+        best = only_board(runs, metric).places[0].group
+        assert best.params == {"train.lr": 2}
+    assert best.runs[0].metrics["accuracy"] == 0.9
+
+
+def test_interval_is_that_of_student() -> None:
+    # by hand: mean 2, sd 1, t(0.975, 2 degrees of freedom) = 4.3027, over the root of 3
+    found = summarize([1.0, 2.0, 3.0], 0.95)
+    assert (found.mean, found.sd) == (2.0, 1.0)
+    assert found.margin == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+
+
+def test_a_single_run_has_no_interval() -> None:
+    found = summarize([0.9], 0.95)
+    assert (found.mean, found.sd, found.margin) == (0.9, None, None)
+
+
+def test_welchs_test_agrees_with_a_published_example() -> None:
+    # Welch's t-test, Wikipedia, "Examples", first pair of samples: p = 0.021
+    first = [
+        *(27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4),
+    ]
+    second = [
+        *(27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4),
+    ]
+    p = welch(first, second)
+    assert p is not None
+    assert round(p, 3) == 0.021
+
+
+def test_a_clear_difference_is_worse_and_noise_is_no_evidence() -> None:
+    board = only_board(
+        seeds(0.95, 0.96, 0.97, train_lr=1)
+        + seeds(0.94, 0.97, 0.96, train_lr=2)
+        + seeds(0.50, 0.51, 0.52, train_lr=3)
+    )
+    assert standings(board) == [Standing.BEST, Standing.UNCLEAR, Standing.WORSE]
+
+
+def test_many_groups_make_it_harder_to_call_one_worse() -> None:
+    best, near = seeds(0.950, 0.960, 0.970, train_lr=1), seeds(0.925, 0.935, 0.945, train_lr=2)
+    same = [r for i in range(8) for r in seeds(0.949, 0.959, 0.969, train_lr=10 + i)]
+
+    alone, among_many = (only_board(runs) for runs in (best + near, best + near + same))
+    p_alone = next(p.p for p in alone.places if p.group.params["train.lr"] == 2)
+    p_among = next(p.p for p in among_many.places if p.group.params["train.lr"] == 2)
+    assert p_alone is not None
+    assert p_among is not None
+    assert p_alone < 0.05 < p_among
+
+
+def test_single_runs_are_not_judged_and_do_not_hide_the_best_of_several_seeds() -> None:
+    board = only_board(
+        seeds(0.99, train_lr=9)
+        + seeds(0.95, 0.96, 0.97, train_lr=1)
+        + seeds(0.50, 0.51, 0.52, train_lr=3)
+    )
+    assert standings(board) == [Standing.TOO_FEW, Standing.BEST, Standing.WORSE]
+
+
+def test_groups_without_any_spread_are_not_judged() -> None:
+    assert welch([0.9, 0.9], [0.8, 0.8]) is None
+    board = only_board(seeds(0.9, 0.9, train_lr=1) + seeds(0.8, 0.8, train_lr=2))
+    assert standings(board) == [Standing.BEST, Standing.TOO_FEW]
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="no metric f1: choose one of accuracy, loss"):
+        check_metric([run(0.9)], "f1")
+
+
+# ---- from real runs
+
+
+def test_a_sweep_is_ranked_from_dvc_and_from_mlflow_alike(swept_template: Project) -> None:
+    output = [
+        swept_template.run("reprovision", "leaderboard", *flags).stdout
+        for flags in ((), ("--mlflow",))
+    ]
+    from_dvc, from_mlflow = ([line.split() for line in text.splitlines()] for text in output)
+
+    # number, train.lr, n, accuracy, sd, "±", interval, loss; names of runs may differ
+    good, bad = (row for row in from_dvc if row and row[0] in ("1", "2"))
+    assert [good[:3], bad[:3]] == [["1", "0.02", "2"], ["2", "0.0001", "1"]]
+    assert good[:8] in [row[:8] for row in from_mlflow]
+    assert bad[:5] in [row[:5] for row in from_mlflow]
+
+
+def test_a_workspace_that_was_trained_anew_but_not_evaluated_is_left_out(swept: Project) -> None:
+    swept.set_params(**{"train.lr": 0.5})
+    swept.repro("train")
+
+    output = swept.run("reprovision", "leaderboard").stdout
+    assert "3 runs" in output
+    assert not re.search(r"\b0\.5\b", output)
+
+
+def test_without_any_run_it_says_how_to_make_some(project: Project) -> None:
+    assert "dvc exp run --queue" in project.refused("reprovision", "leaderboard")

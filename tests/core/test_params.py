@@ -1,0 +1,189 @@
+"""params.yaml: valid values are accepted; an error names the key, the value and the problem."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from project import ROOT, changed, tiny_params, tiny_tree
+
+from reprovision.core.errors import UserError
+from reprovision.core.params import Params, load_params
+from reprovision.core.yaml_files import flatten, parse_section
+
+
+def refusal(tree: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        parse_section(Params, tree, "params.yaml")
+    return str(caught.value)
+
+
+def test_the_params_in_the_repository_are_valid() -> None:
+    load_params(ROOT / "params.yaml")
+
+
+def test_every_key_in_the_repository_has_a_comment() -> None:
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    keys = [line for line in lines if ":" in line and not line.startswith("#")]
+    sections = [line for line in keys if line.endswith(":")]
+    assert [line for line in keys if "  # " not in line and line not in sections] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("train.lr", "abc", "'abc': Input should be a valid number"),
+        ("train.lr", None, "empty: Input should be a valid number"),
+        ("train.lr", -0.1, "-0.1: Input should be greater than 0"),
+        ("train.lr", True, "True: must be a number, not true or false"),
+        ("train.lr", math.nan, "nan: Input should be a finite number"),
+        ("train.lr", [1], "[1]: Input should be a valid number"),
+        ("train.epochs", 0, "0: Input should be greater than or equal to 1"),
+        ("train.epochs", 1.5, "1.5: Input should be a valid integer"),
+        ("train.epochs", "ten", "'ten': Input should be a valid integer"),
+        ("data.image_size", -8, "-8: Input should be greater than or equal to 4"),
+        ("data.val_fraction", 1.5, "1.5: Input should be less than 1"),
+        ("data.channels", 2, "2: Input should be 1 or 3"),
+        ("data.source", "", "'': String should have at least 1 character"),
+        ("data.source", 5, "5: Input should be a valid string"),
+        ("model.hidden", 16, "16: Input should be a valid list"),
+        ("model.hidden[1]", [16, 0], "0: Input should be greater than or equal to 1"),
+        ("model.conv", None, "empty: Input should be a valid dictionary"),
+        ("model.conv.channels", [], "[]: List should have at least 1 item"),
+        ("model.conv.batch_norm", "maybe", "'maybe': Input should be a valid boolean"),
+        ("train.betas[1]", [0.9, 2], "2: Input should be less than 1"),
+        ("train.betas", [0.9] * 3, "[0.9, 0.9, 0.9]: Tuple should have at most 2 items"),
+        ("track.model_name", "a/b", "'a/b': String should match pattern '^[^/:']+$'"),
+        ("seed", -1, "-1: Input should be greater than or equal to 0"),
+        ("train", 3, "3: Input should be a valid dictionary"),
+    ],
+)
+def test_an_error_names_the_key_its_value_and_what_is_allowed(
+    key: str, value: Any, problem: str
+) -> None:
+    message = refusal(tiny_tree(**{key.partition("[")[0]: value}))
+    assert message.startswith(f"params.yaml: {key} is {problem}"), message
+    assert ";" not in message, "each problem is reported once"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("train.threads", 0, "train.threads is 0: Input should be greater than or equal to 1 or"),
+        ("train.threads", "many", "unable to parse string as an integer or 'auto'"),
+        ("model.conv.kernel_size", "x", "as an integer or a valid list"),
+        # a list is meant: nothing is reported about the number that it could be instead
+        ("model.conv.kernel_size", [99], "model.conv.kernel_size[0] is 99: Input should be less"),
+    ],
+)
+def test_the_branches_of_a_union_are_one_problem(key: str, value: Any, problem: str) -> None:
+    message = refusal(tiny_tree(**{key: value}))
+    assert problem in message
+    assert ";" not in message
+    assert message.count(key) == 1
+
+
+def test_at_most_three_problems_are_listed_and_the_rest_is_counted() -> None:
+    keys = ("train.lr", "train.epochs", "train.warmup", "train.ema", "seed")
+    message = refusal(tiny_tree(**dict.fromkeys(keys, -1)))
+    assert message.count(" is -1: ") == 3
+    assert message.endswith("; and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("train.lrr", "train.lr"),
+        ("train.batchsize", "train.batch_size"),
+        ("model.conv.kernal_size", "model.conv.kernel_size"),
+        ("model.name_", "model.name"),
+        ("sede", "seed"),
+        ("lr", "train.lr"),
+        ("optimizer", "train.optimizer"),
+        ("trian", "train"),
+    ],
+)
+def test_an_unknown_key_is_reported_with_the_nearest_known_key(key: str, nearest: str) -> None:
+    message = refusal(tiny_tree(**{key: 1}))
+    assert message == f"params.yaml: {key} is not a known key: did you mean {nearest}?"
+
+
+def test_a_missing_key_is_named() -> None:
+    tree = tiny_tree()
+    del tree["train"]["lr"]
+    assert refusal(tree) == "params.yaml: train.lr is missing: add it"
+
+
+@pytest.mark.parametrize("tree", [None, [], "text", 3])
+def test_a_file_without_keys_is_refused(tree: Any) -> None:
+    assert "must hold `key: value` lines" in refusal(tree)
+
+
+def test_contradicting_values_are_refused() -> None:
+    assert "train.keep=best needs validation images" in refusal(
+        tiny_tree(**{"data.val_fraction": 0})
+    )
+    assert "model.conv.kernel_size must be" in refusal(
+        tiny_tree(**{"model.conv.kernel_size": [3, 3]})
+    )
+    assert "model.conv.padding=same needs an odd model.conv.kernel_size, not 4" in refusal(
+        tiny_tree(**{"model.conv.kernel_size": 4})
+    )
+    assert "train.nesterov=true needs" in refusal(
+        tiny_tree(**{"train.nesterov": True, "train.momentum": 0})
+    )
+
+
+def test_numbers_that_pyyaml_reads_as_text_are_numbers() -> None:
+    assert yaml.safe_load("1e-3") == "1e-3"
+    assert tiny_params(**{"train.lr": "1e-3"}).train.lr == 0.001
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"a: b: c", b"\x00", b"a: 2020-99-99"])
+def test_a_file_that_is_not_yaml_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"is not readable YAML") as caught:
+        load_params(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params.yaml does not exist"):
+        load_params(tmp_path / "params.yaml")
+
+
+PLAIN = flatten(tiny_params())
+
+
+def test_flat_keys_are_dotted_and_complete() -> None:
+    assert PLAIN["train.lr"] == 0.02
+    assert PLAIN["train.betas"] == [0.9, 0.999]
+    assert PLAIN["model.conv.channels"] == [4]
+    assert PLAIN["data.image_size"] is None
+
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "seed": st.integers(0, 2**32 - 1),
+    "data.limit": st.none() | st.integers(1, 10**9),
+    "data.val_fraction": st.floats(0.01, 0.99),
+    "model.hidden": st.lists(st.integers(1, 4096), max_size=5),
+    "model.activation": st.sampled_from(["relu", "gelu", "tanh"]),
+    "train.lr": st.floats(1e-12, 1e6),
+    "train.betas": st.lists(st.floats(0, 0.999), min_size=2, max_size=2),
+    "train.augment.flip": st.booleans(),
+    "train.threads": st.just("auto") | st.integers(1, 256),
+    "track.model_name": st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1),
+}
+
+
+@given(st.fixed_dictionaries(VALUES))
+def test_params_survive_yaml_and_flattening(changes: dict[str, Any]) -> None:
+    params = tiny_params(**changes)
+    flat = flatten(params)
+    again = parse_section(
+        Params, yaml.safe_load(yaml.safe_dump(changed(tiny_tree(), flat))), "again"
+    )
+    assert again == params

@@ -1,0 +1,75 @@
+"""The model card is true, and its code runs for somebody who has only the exported folder."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+from project import Project
+
+from reprovision.core.files import read_csv
+from reprovision.data.dataset import load_split
+from reprovision.images.decoding import Shape, read_image
+
+
+def test_its_code_predicts_the_same_as_the_pipeline(
+    reproduced_template: Project, tmp_path: Path
+) -> None:
+    test = load_split(reproduced_template.root / "data/prepared", "test")
+    row = read_csv(reproduced_template.root / "results/predictions.csv")[0]
+    shutil.copy(reproduced_template.root / "models/exported/model.onnx", tmp_path)
+    Image.fromarray(test.images[0, 0]).save(tmp_path / "image.png")
+    name, probability = run_code(reproduced_template, tmp_path).split()
+    assert name == row["predicted"]
+    assert abs(float(probability) - float(row["confidence"])) < 1e-4
+
+
+def test_its_code_preprocesses_any_image_as_the_pipeline_does(
+    reproduced_template: Project, tmp_path: Path
+) -> None:
+    shutil.copy(reproduced_template.root / "models/exported/model.onnx", tmp_path)
+    random = np.random.default_rng(0)
+    # transparent in places, wider than high, larger than the network's input
+    pixels = random.integers(0, 256, (40, 60, 4), np.uint8)
+    Image.fromarray(pixels).resize((600, 400)).save(tmp_path / "image.png")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    prepared = read_image(tmp_path / "image.png", Shape(1, 8, 8))[None]
+    expected = session.run(None, {"pixels": prepared})[0][0]
+    name, probability = run_code(reproduced_template, tmp_path).split()
+    assert int(name) == expected.argmax()
+    assert abs(float(probability) - expected.max()) < 1e-6
+
+
+def test_its_metrics_are_those_of_the_results(reproduced_template: Project) -> None:
+    card = read_card(reproduced_template)
+    metrics = reproduced_template.json("results/test.json")
+    assert f"| accuracy | {metrics['accuracy']:.2%} (95% interval" in card
+    assert f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}" in card
+    assert f"| {metrics['loss']:.4f} |" in card
+    assert f"Over the {metrics['images']} test images" in card
+    for row in read_csv(reproduced_template.root / "results/classes.csv"):
+        recall = f"{float(row['recall']):.2%}"
+        assert re.search(rf"^\| {row['name']} \| .* \| {recall} \(", card, re.MULTILINE)
+    assert reproduced_template.json("results/dataset.json")["sha256"]["test"] in card
+
+
+def test_it_leads_back_to_the_commit_that_produced_it(reproduced_template: Project) -> None:
+    command = re.search(r"```sh\n(git log .*)\n```", read_card(reproduced_template))
+    assert command
+    commit = reproduced_template.run(*command[1].split()).stdout.split()[0]
+    there = reproduced_template.git("show", f"{commit}:results/predictions.csv")
+    assert there == (reproduced_template.root / "results/predictions.csv").read_text().strip()
+
+
+def read_card(project: Project) -> str:
+    return (project.root / "models/exported/README.md").read_text()
+
+
+def run_code(project: Project, folder: Path) -> str:
+    """What the card's Python prints in a folder."""
+    code = re.search(r"```python\n(.*?)```", read_card(project), re.DOTALL)
+    assert code
+    (folder / "use.py").write_text(code[1])
+    return project.run("env", "-C", str(folder), "python", "use.py").stdout.strip()

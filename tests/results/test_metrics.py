@@ -1,0 +1,131 @@
+"""The metrics of a classifier, against published and hand-counted ones and scikit-learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn import metrics as sklearn_metrics
+
+from reprovision.results.metrics import (
+    METRICS,
+    Contributions,
+    measure,
+    measure_classes,
+    proportion_interval,
+    write_class_metrics,
+)
+from reprovision.results.predictions import Predictions, predictions_from
+
+CLASSES = ("ant", "bee", "cat")
+
+
+def random_predictions(count: int = 60, seed: int = 0) -> Predictions:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    logits = random.normal(size=(count, 3)) + 2 * np.eye(3)[labels]
+    return predictions_from(logits, labels, CLASSES, [f"test/{i}" for i in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        # R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_wilsons_as_published(
+    successes: int, trials: int, low: float, high: float
+) -> None:
+    assert proportion_interval(successes, trials, 0.95) == pytest.approx((low, high), abs=0.00005)
+
+
+def test_the_interval_of_nothing_is_everything() -> None:
+    assert proportion_interval(0, 0, 0.95) == (0, 1)
+
+
+@given(st.integers(1, 500), st.data(), st.floats(0.5, 0.999))
+def test_an_interval_holds_its_proportion_and_grows_with_the_confidence(
+    trials: int, data: st.DataObject, confidence: float
+) -> None:
+    successes = data.draw(st.integers(0, trials))
+    low, high = proportion_interval(successes, trials, confidence)
+    assert 0 <= low <= successes / trials <= high <= 1
+    wider = proportion_interval(successes, trials, (1 + confidence) / 2)
+    assert wider[0] <= low
+    assert wider[1] >= high
+
+
+@given(
+    npst.arrays(np.int64, 30, elements=st.integers(0, 2)),
+    npst.arrays(np.int64, 30, elements=st.integers(0, 2)),
+)
+def test_the_metrics_are_those_of_scikit_learn(actual: np.ndarray, predicted: np.ndarray) -> None:
+    made = Predictions(["x"] * 30, CLASSES, actual, predicted, np.full(30, 0.5), np.ones(30))
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        actual, predicted, labels=[0, 1, 2], zero_division=0
+    )
+    classes = measure_classes(made, 0.95)
+    assert [c.precision for c in classes] == pytest.approx(precision)
+    assert [c.recall for c in classes] == pytest.approx(recall)
+    assert [c.f1 for c in classes] == pytest.approx(f1)
+    assert [c.images for c in classes] == support.tolist()
+    found = measure(made, 0.95, 15)
+    assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(actual, predicted))
+    assert found["macro_precision"] == pytest.approx(np.mean(precision))
+    assert found["macro_recall"] == pytest.approx(np.mean(recall))
+    assert found["macro_f1"] == pytest.approx(np.mean(f1))
+    assert found["loss"] == 1.0
+
+
+@given(npst.arrays(np.int64, 30, elements=st.integers(0, 4)))
+def test_weighted_metrics_are_those_of_scikit_learn(weights: np.ndarray) -> None:
+    made = random_predictions(30)
+    # both classes of images and of predictions must be there for a comparison
+    weights[:10] += 1
+    sums = Contributions(made, 15).sums(weights.astype(float))
+    expected = sklearn_metrics.precision_recall_fscore_support(
+        made.actual, made.predicted, labels=[0, 1, 2], sample_weight=weights, zero_division=0
+    )
+    for name, of_classes in zip(("precision", "recall", "f1"), expected, strict=False):
+        value = METRICS[f"macro_{name}"].compute(sums)
+        assert value == pytest.approx(np.mean(of_classes))
+    assert METRICS["loss"].compute(sums) == pytest.approx(np.average(made.loss, weights=weights))
+
+
+def test_the_file_of_metrics_has_the_names_of_the_table() -> None:
+    found = measure(random_predictions(), 0.95, 15)
+    assert [*found] == [
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        *(name for name in METRICS if name != "accuracy"),
+        "images",
+    ]
+
+
+def test_calibration_is_counted_in_bins_as_by_hand() -> None:
+    # two bins of five: confidence 0.5 and 2 of 5 correct; confidence 0.9 and 5 of 5 correct
+    confidence = np.array([0.5] * 5 + [0.9] * 5)
+    actual = np.zeros(10, np.int64)
+    predicted = np.array([0, 0, 1, 1, 1, 0, 0, 0, 0, 0])
+    made = Predictions(["x"] * 10, CLASSES, actual, predicted, confidence, np.ones(10))
+    assert measure(made, 0.95, 10)["calibration_error"] == pytest.approx((0.1 + 0.1) / 2)
+
+
+def test_full_confidence_falls_into_the_last_bin() -> None:
+    made = Predictions(["x"], CLASSES, np.array([0]), np.array([1]), np.ones(1), np.zeros(1))
+    gaps = Contributions(made, 15).sums().gaps
+    assert gaps.tolist() == [0.0] * 14 + [1.0]
+
+
+def test_class_metrics_have_one_row_per_class(tmp_path: Path) -> None:
+    write_class_metrics(tmp_path / "c.csv", measure_classes(random_predictions(), 0.95))
+    lines = (tmp_path / "c.csv").read_text().splitlines()
+    assert lines[0].startswith("name,precision,recall,")
+    assert [line.split(",")[0] for line in lines[1:]] == list(CLASSES)

@@ -1,0 +1,49 @@
+"""Callbacks: the history file during training, progress in a log."""
+
+import math
+from pathlib import Path
+
+import pytest
+from project import tiny_params
+
+from reprovision.data.dataset import load_info, load_split
+from reprovision.results.history import Epoch, read_history, write_history
+from reprovision.training import loop
+from reprovision.training.callbacks import Callback, HistoryWriter, Progress
+from reprovision.training.state import TrainingState
+
+
+def run(prepared: Path, *callbacks: Callback) -> None:
+    params = tiny_params()
+    state = loop.start(params, load_info(prepared))
+    splits = load_split(prepared, "train"), load_split(prepared, "val")
+    loop.train(state, *splits, params, callbacks)
+
+
+def test_the_history_file_is_complete_after_each_epoch(prepared: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results" / "history.csv"
+    lengths: list[int] = []
+
+    class Reader(Callback):
+        def on_epoch_end(self, state: TrainingState) -> None:
+            assert read_history(path) == state.history
+            lengths.append(len(state.history))
+
+    run(prepared, HistoryWriter(path), Reader())
+    assert lengths == [1, 2]
+
+
+def test_a_history_file_keeps_every_digit(tmp_path: Path) -> None:
+    history = [Epoch(1, 1 / 3, 0.1, None, None, 1e-3), Epoch(2, math.pi, 0.2, 0.3, 2 / 3, 1e-17)]
+    write_history(tmp_path / "history.csv", history)
+    assert read_history(tmp_path / "history.csv") == history
+
+
+def test_without_a_terminal_one_line_per_epoch_is_printed(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(prepared, Progress(2, 0, 270))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for word in ("epoch 2/2", "train loss", "accuracy", "val loss", "images/s", "s left"):
+        assert word in lines[1]

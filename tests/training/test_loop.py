@@ -1,0 +1,184 @@
+"""The training loop: steps, history, which epoch is kept, the same bytes twice."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from project import tiny_params
+from torch.nn import functional
+
+from reprovision.core.errors import UserError
+from reprovision.core.params import Params
+from reprovision.data.batches import Batches, seed_for
+from reprovision.data.dataset import Split, load_info, load_split
+from reprovision.models.checkpoint import save_checkpoint
+from reprovision.models.inference import score
+from reprovision.results.history import write_history
+from reprovision.training import loop
+from reprovision.training.callbacks import Callback, HistoryWriter, Progress
+from reprovision.training.resume import ResumeFolder
+from reprovision.training.state import TrainingState
+
+EVERYTHING = {
+    "train.epochs": 4,
+    "train.ema": 0.9,
+    "model.dropout": 0.3,
+    "model.conv.channels": [4, 6],
+    "model.conv.batch_norm": True,
+    "train.augment.shift": 0.1,
+    "train.augment.rotate": 10.0,
+    "train.momentum": 0.8,
+    "train.lr": 0.005,
+}
+"""Everything that has a random or a running state, at once."""
+
+
+def trained(prepared: Path, params: Params, callbacks: Sequence[Callback] = ()) -> TrainingState:
+    state = loop.start(params, load_info(prepared))
+    splits = load_split(prepared, "train"), load_split(prepared, "val")
+    loop.train(state, *splits, params, callbacks)
+    return state
+
+
+def content(
+    state: TrainingState, params: Params, prepared: Path, folder: Path
+) -> tuple[bytes, bytes]:
+    """The bytes of checkpoint and history."""
+    save_checkpoint(folder / "c", state.saved_model, params.model, load_info(prepared))
+    write_history(folder / "h", state.history)
+    return (folder / "c").read_bytes(), (folder / "h").read_bytes()
+
+
+# ---- the same bytes
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_params_give_the_same_bytes_twice(
+    prepared: Path, tmp_path: Path, precision: str
+) -> None:
+    params = tiny_params(**EVERYTHING, **{"train.precision": precision})
+    first, second = (
+        content(trained(prepared, params), params, prepared, tmp_path) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_callbacks_change_nothing(prepared: Path, tmp_path: Path) -> None:
+    params = tiny_params()
+    without = content(trained(prepared, params), params, prepared, tmp_path)
+    resume = ResumeFolder(tmp_path / "r", "key", {"device": "cpu"})
+    callbacks = [resume, Progress(2, 0, 270), HistoryWriter(tmp_path / "history.csv")]
+    assert content(trained(prepared, params, callbacks), params, prepared, tmp_path) == without
+
+
+def test_another_seed_gives_other_weights(prepared: Path, tmp_path: Path) -> None:
+    one, two = tiny_params(), tiny_params(seed=1)
+    assert content(trained(prepared, one), one, prepared, tmp_path) != content(
+        trained(prepared, two), two, prepared, tmp_path
+    )
+
+
+# ---- the loop
+
+
+def test_a_step_is_the_one_of_the_textbook(prepared: Path) -> None:
+    params = tiny_params(
+        **{
+            "train.optimizer": "sgd",
+            "train.momentum": 0.0,
+            "train.weight_decay": 0.0,
+            "train.schedule": "constant",
+            "train.warmup": 0.0,
+            "train.lr": 0.1,
+            "train.epochs": 1,
+            "train.batch_size": 300,
+            "train.keep": "last",
+        }
+    )
+    info, split = load_info(prepared), load_split(prepared, "train")
+    start = loop.start(params, info)
+    before = {name: value.clone() for name, value in start.classifier.named_parameters()}
+    pixels, labels = next(Batches(split, 300, torch.device("cpu")).epoch(seed_for(0, 0, "order")))
+    logits = start.classifier(pixels)
+    loss = functional.cross_entropy(logits, labels)
+    gradients = torch.autograd.grad(loss, list(start.classifier.parameters()))
+
+    state = trained(prepared, params)
+    after = dict(state.classifier.named_parameters())
+    for (name, weight), gradient in zip(before.items(), gradients, strict=True):
+        assert torch.allclose(after[name], weight - 0.1 * gradient, atol=1e-6)
+        assert after[name].grad is None
+    assert state.history[0].train_loss == pytest.approx(loss.item(), rel=1e-6)
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    assert state.history[0].train_accuracy == pytest.approx(accuracy)
+
+
+def test_the_history_has_every_epoch_with_its_validation(prepared: Path) -> None:
+    state = trained(prepared, tiny_params(**{"train.epochs": 3}))
+    assert [epoch.epoch for epoch in state.history] == [1, 2, 3]
+    assert state.history[-1].train_loss < state.history[0].train_loss
+    assert all(0 <= (epoch.val_accuracy or -1) <= 1 for epoch in state.history)
+
+
+def test_the_history_has_the_scheduled_learning_rate(prepared: Path) -> None:
+    params = tiny_params(
+        **{"train.schedule": "step", "train.warmup": 0.0, "train.step_factor": 0.1}
+    )
+    state = trained(prepared, params)
+    assert [epoch.lr for epoch in state.history] == pytest.approx([0.02, 0.002])
+    assert state.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.002)
+
+
+def test_the_best_epoch_is_kept_or_the_last_one_if_asked(prepared: Path) -> None:
+    # with such a learning rate accuracy soon falls again
+    changes = {
+        "train.epochs": 8,
+        "train.lr": 0.3,
+        "train.schedule": "constant",
+        "train.warmup": 0.0,
+    }
+    for keep in ("best", "last"):
+        params = tiny_params(**changes, **{"train.keep": keep})
+        state = trained(prepared, params)
+        accuracies = [epoch.val_accuracy for epoch in state.history]
+        kept = score(state.saved_model, load_split(prepared, "val"), 100).accuracy
+        assert kept == (
+            max(a for a in accuracies if a is not None) if keep == "best" else accuracies[-1]
+        )
+
+
+def test_without_validation_images_the_history_leaves_validation_empty(prepared: Path) -> None:
+    params = tiny_params(**{"data.val_fraction": 0, "train.keep": "last"})
+    state = loop.start(params, load_info(prepared))
+    val = load_split(prepared, "val")
+    loop.train(state, load_split(prepared, "train"), Split(val.images[:0], val.labels[:0]), params)
+    assert state.history[-1].val_loss is None
+    assert state.history[-1].val_accuracy is None
+
+
+def test_with_ema_the_averaged_model_is_saved(prepared: Path) -> None:
+    state = trained(prepared, tiny_params(**{"train.ema": 0.9, "train.keep": "last"}))
+    assert state.ema is not None
+    assert state.saved_model is state.ema.module
+    pairs = zip(state.saved_model.parameters(), state.classifier.parameters(), strict=True)
+    assert any(not torch.equal(average, value) for average, value in pairs)
+
+
+def test_a_small_network_learns_the_digits(prepared: Path) -> None:
+    state = trained(prepared, tiny_params(**{"train.epochs": 8}))
+    assert score(state.saved_model, load_split(prepared, "test"), 100).accuracy > 0.85
+
+
+def test_diverged_training_is_reported_in_one_sentence(prepared: Path) -> None:
+    params = tiny_params(**{"train.optimizer": "sgd", "train.lr": 1e30})
+    with pytest.raises(UserError, match=r"train\.lr") as caught:
+        trained(prepared, params)
+    assert "epoch 1" in str(caught.value)
+
+
+def test_batch_normalization_of_a_single_image_is_reported(prepared: Path) -> None:
+    changes = {"train.batch_size": 1, "model.conv.channels": [4, 4, 4], "model.conv.pool": 2}
+    params = tiny_params(**changes, **{"model.conv.padding": "same", "model.conv.batch_norm": True})
+    with pytest.raises(UserError, match=r"batch of one image.*use another train\.batch_size"):
+        trained(prepared, params)
