@@ -10,7 +10,7 @@ class EMA:
     """Averages parameters and floating-point buffers of a model; integer buffers are copied.
 
     torch's AveragedModel does the same, but collects and groups all tensors anew in each step: a
-    step of the default network then takes 12 % longer (one core of an AMD EPYC, n=7).
+    step of the default network then takes 6 % longer (one core of an AMD EPYC, n=7).
 
     Attributes:
         module: the averaged model.
