@@ -118,7 +118,7 @@ def diff(
 @main.command()
 @click.option("--keep", is_flag=True, help="Leave the temporary folder for a closer look.")
 def verify(keep: bool) -> int:
-    """Run the current commit again, from nothing, and compare every output byte by byte.
+    """Run the current commit again, from scratch, and compare every output byte by byte.
 
     The commit is cloned into a temporary folder with caches of its own; downloads are shared, and
     MLflow's store stays as it is.
@@ -155,8 +155,8 @@ def leaderboard(mlflow: bool, metric: str) -> None:
 @main.command()
 @click.argument("version", required=False)
 @click.option("--force", is_flag=True, help="Promote it whatever the test says.")
-@click.option("--reason", default="no reason given", help="Why, with --force; MLflow keeps it.")
-def promote(version: str | None, force: bool, reason: str) -> int:
+@click.option("--reason", help="Why, with --force; MLflow keeps it.")
+def promote(version: str | None, force: bool, reason: str | None) -> int:
     """Make a model VERSION the champion in MLflow if it is better than the current one.
 
     Better means significantly more images of the same test set classified correctly (McNemar's
@@ -168,7 +168,10 @@ def promote(version: str | None, force: bool, reason: str) -> int:
     from reprovision.core.params import load_params
     from reprovision.tracking import champion
 
-    outcome = champion.promote(load_params(), version, reason if force else None)
+    if reason and not force:
+        raise click.UsageError("--reason needs --force")
+    forced = reason or "no reason given" if force else None
+    outcome = champion.promote(load_params(), version, forced)
     print(outcome.message)
     return 0 if outcome.is_champion else champion.NOT_BETTER
 
@@ -186,7 +189,7 @@ def rollback() -> None:
 
 @main.command()
 def sync() -> None:
-    """Write the current results to MLflow, as far as anything is missing there."""
+    """Log what is missing of the current results to MLflow."""
     from reprovision.tracking.sync import sync as write
 
     write()

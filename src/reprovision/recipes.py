@@ -59,10 +59,10 @@ def run_recipe(recipe: Recipe, overrides: Sequence[str]) -> NoReturn:
     Args:
         overrides: `KEY=VALUE`, each replaces the recipe's value.
     """
-    flags = [*recipe.flags(), *(part for text in overrides for part in ("-S", text))]
+    flags = [*recipe.flags(), *(f"-S{text}" for text in overrides)]
     os.execv(sys.executable, [sys.executable, "-m", "dvc", "exp", "run", *flags])
 
 
 def _text(value: Any) -> str:
-    """A value as DVC's command line reads it, without blanks at which a shell would split."""
+    """A value as DVC's command line reads it, without spaces at which a shell would split."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -171,6 +171,52 @@ def test_results_of_other_params_are_reported(repository: Repository) -> None:
     assert "results of workspace were made with another train.lr than its params.yaml has" in output
 
 
+def test_params_of_stages_that_have_not_run_again_do_not_count(repository: Repository) -> None:
+    # after `dvc repro evaluate`, the track stage still has the params of an earlier run
+    repository.result(range(2))
+    lock = json.loads((repository.root / "dvc.lock").read_text())
+    lock["stages"]["train"] = {"params": {"params.yaml": {"train": {"lr": 0.1}}}}
+    lock["stages"]["track"] = {"params": {"params.yaml": {"train": {"lr": 0.5}}}}
+    (repository.root / "dvc.lock").write_text(json.dumps(lock))
+    output = repository.diff("main")
+    assert "All params are the same." in output
+    assert "made with another" not in output
+
+
+def test_a_number_is_the_same_however_yaml_writes_it(repository: Repository) -> None:
+    repository.result(range(2))
+    # as DVC writes it, which PyYAML reads as text
+    lock = (repository.root / "dvc.lock").read_text().removesuffix("}}")
+    lock += ', "train": {"params": {"params.yaml": {"train": {"lr": 1e-05}}}}}}'
+    (repository.root / "dvc.lock").write_text(lock)
+    params = repository.root / "params.yaml"
+    params.write_text(params.read_text().replace("0.1", "0.00001"))
+    repository.commit("a small learning rate")
+    output = repository.diff("HEAD", "workspace")
+    assert "made with another" not in output
+    assert "All params are the same." in output
+
+
+def test_metrics_that_are_no_numbers_are_refused_in_one_sentence(repository: Repository) -> None:
+    repository.result(range(2))
+    (repository.root / "results/test.json").write_text('{"accuracy": "high"}')
+    assert "results/test.json of workspace holds text" in repository.refusal()
+
+
+def test_a_run_whose_params_do_not_name_the_bins_is_compared(repository: Repository) -> None:
+    repository.result(range(2))
+    (repository.root / "params.yaml").write_text("train: {lr: 0.1}")
+    assert "calibration error" in repository.diff("main", "workspace")
+
+
+def test_a_test_set_of_one_image_is_compared(repository: Repository) -> None:
+    repository.result(range(1), images=1)
+    repository.result(range(0), images=1)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"^loss .* not compared", output, re.MULTILINE)
+    assert "1 image fixed and 0 regressed" in output
+
+
 def test_predictions_that_dvc_does_not_know_are_reported(repository: Repository) -> None:
     repository.result(range(2))
     path = repository.root / "results/predictions.csv"
@@ -198,16 +244,25 @@ def test_damaged_predictions_are_refused_in_one_sentence(repository: Repository)
 
 
 def test_markdown_keeps_names_from_formatting_or_mentioning_anybody(repository: Repository) -> None:
-    hostile = ("*@everyone*", "<script>|[x](y)")
+    hostile = ("*@everyone* costs $5 to $6", "<script>|[x](y)")
     repository.result(range(12), classes=hostile)
     repository.result(range(2), classes=hostile)
     output = repository.diff("HEAD~1", "HEAD", "--md")
     assert "@everyone" not in output
     assert "<script" not in output
     assert "[x](y)" not in output
+    assert r"costs \$5 to \$6" in output
     assert "better" in output
     table = next(line for line in output.splitlines() if line.startswith("| &lt;script"))
     assert len(re.findall(r"(?<!\\)\|", table)) == 7
+
+
+def test_a_class_that_is_called_like_a_verdict_is_none(repository: Repository) -> None:
+    repository.result(range(12), classes=("better", "worse"))
+    repository.result(range(2), classes=("better", "worse"))
+    rows = repository.diff("HEAD~1", "HEAD", "--md").splitlines()
+    assert r"| image | actual | HEAD\~1 | HEAD |" in rows
+    assert "| photo 11.png | worse | better (63.3%) | worse (63.3%) |" in rows
 
 
 def test_the_page_keeps_names_from_becoming_markup(repository: Repository) -> None:

@@ -47,6 +47,7 @@ def test_every_key_in_the_repository_has_a_comment() -> None:
         ("data.image_size", -8, "-8: Input should be greater than or equal to 4"),
         ("data.val_fraction", 1.5, "1.5: Input should be less than 1"),
         ("data.channels", 2, "2: Input should be 1 or 3"),
+        ("data.channels", True, "True: must be a number, not true or false"),
         ("data.source", "", "'': String should have at least 1 character"),
         ("data.source", 5, "5: Input should be a valid string"),
         ("model.hidden", 16, "16: Input should be a valid list"),
@@ -59,6 +60,11 @@ def test_every_key_in_the_repository_has_a_comment() -> None:
         ("track.model_name", "a/b", "'a/b': String should match pattern '^[^/:']+$'"),
         ("seed", -1, "-1: Input should be greater than or equal to 0"),
         ("train", 3, "3: Input should be a valid dictionary"),
+        # more than torch's integers and float32 hold
+        ("train.batch_size", 10**20, f"{10**20}: Input should be less than or equal to 10000"),
+        ("train.lr", 1e39, "1e+39: Input should be less than or equal to 1000000000"),
+        ("train.muon_lr", 1e39, "1e+39: Input should be less than or equal to 1000000000"),
+        ("train.weight_decay", 1e39, "1e+39: Input should be less than or equal to 1000000000"),
     ],
 )
 def test_an_error_names_the_key_its_value_and_what_is_allowed(
@@ -73,6 +79,7 @@ def test_an_error_names_the_key_its_value_and_what_is_allowed(
     ("key", "value", "problem"),
     [
         ("train.threads", 0, "train.threads is 0: Input should be greater than or equal to 1 or"),
+        ("train.threads", 10**12, "Input should be less than or equal to 1024 or 'auto'"),
         ("train.threads", "many", "unable to parse string as an integer or 'auto'"),
         ("model.conv.kernel_size", "x", "as an integer or a valid list"),
         # a list is meant: nothing is reported about the number that it could be instead

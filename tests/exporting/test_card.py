@@ -1,15 +1,16 @@
 """The model card is true, and its code runs for somebody who has only the exported folder."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 from PIL import Image
 from project import Project
 
-from reprovision.core.files import read_csv
 from reprovision.data.dataset import load_split
 from reprovision.images.decoding import Shape, read_image
 
@@ -26,14 +27,16 @@ def test_its_code_predicts_the_same_as_the_pipeline(
     assert abs(float(probability) - float(row["confidence"])) < 1e-4
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("JPEG", "RGB")])
 def test_its_code_preprocesses_any_image_as_the_pipeline_does(
-    reproduced_template: Project, tmp_path: Path
+    reproduced_template: Project, tmp_path: Path, kind: str, mode: str
 ) -> None:
     shutil.copy(reproduced_template.root / "models/exported/model.onnx", tmp_path)
     random = np.random.default_rng(0)
     # transparent in places, wider than high, larger than the network's input
     pixels = random.integers(0, 256, (40, 60, 4), np.uint8)
-    Image.fromarray(pixels).resize((600, 400)).save(tmp_path / "image.png")
+    image = Image.fromarray(pixels).resize((600, 400)).convert(mode)
+    image.save(tmp_path / "image.png", kind)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     prepared = read_image(tmp_path / "image.png", Shape(1, 8, 8))[None]
     expected = session.run(None, {"pixels": prepared})[0][0]
@@ -61,6 +64,11 @@ def test_it_leads_back_to_the_commit_that_produced_it(reproduced_template: Proje
     commit = reproduced_template.run(*command[1].split()).stdout.split()[0]
     there = reproduced_template.git("show", f"{commit}:results/predictions.csv")
     assert there == (reproduced_template.root / "results/predictions.csv").read_text().strip()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def read_card(project: Project) -> str:

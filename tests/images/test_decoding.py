@@ -30,6 +30,26 @@ def test_transparency_is_shown_on_white(tmp_path: Path) -> None:
     assert (read_image(tmp_path / "clear.png", RGB8) == 255).all()
 
 
+@pytest.mark.parametrize(("mode", "colour"), [("L", 40), ("RGB", (10, 20, 30))])
+def test_the_colour_that_a_png_declares_transparent_is_white(
+    tmp_path: Path, mode: str, colour: int | tuple[int, ...]
+) -> None:
+    Image.new(mode, (12, 10), colour).save(tmp_path / "clear.png", transparency=colour)
+    assert (read_image(tmp_path / "clear.png", RGB8) == 255).all()
+
+
+def test_an_image_is_not_called_damaged_if_memory_ran_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    Image.new("RGB", (12, 10)).save(tmp_path / "good.png")
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", no_memory)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "good.png", RGB8)
+
+
 def test_a_palette_gives_its_colours_and_its_transparency_white(tmp_path: Path) -> None:
     image = Image.new("P", (8, 8), 0)
     image.putpalette([*RED, *BLUE])

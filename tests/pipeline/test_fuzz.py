@@ -451,7 +451,7 @@ def test_a_network_of_absurd_size_is_not_built(inputs: Inputs, tmp_path: Path) -
     header["digest"] = digest_of_tensors(weights, output.model_dump_json())
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(save(weights, {"reprovision": json.dumps(header)}))
-    with pytest.raises(UserError, match="does not hold the weights"), _time_limit():
+    with pytest.raises(UserError, match="does not hold the parameters"), _time_limit():
         load_checkpoint(path)
 
 

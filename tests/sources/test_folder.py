@@ -95,6 +95,12 @@ def test_every_bad_image_is_named(folder: Path, tmp_path: Path) -> None:
     assert "pets/cat/07.png (" in message
 
 
+def test_a_link_to_a_missing_image_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "cat" / "07.png").unlink()
+    (folder / "cat" / "07.png").symlink_to(tmp_path / "missing.png")
+    assert "1 of 40 images can't be read: " in refusal(folder, tmp_path)
+
+
 def test_more_than_ten_bad_images_are_counted(folder: Path, tmp_path: Path) -> None:
     for path in (folder / "cat").iterdir():
         path.write_bytes(b"")
@@ -119,10 +125,30 @@ def test_a_file_that_is_not_an_image_is_named(folder: Path, tmp_path: Path) -> N
     assert "pets/cat/notes.txt elsewhere" in refusal(folder, tmp_path)
 
 
-def test_hidden_files_are_ignored(folder: Path, tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_ignored(folder: Path, tmp_path: Path) -> None:
     (folder / "cat" / ".DS_Store").write_bytes(b"x")
     (folder / ".cache").mkdir()
-    prepared(folder, tmp_path)
+    # Jupyter's copy of an image could be in another split than the image
+    picture(folder / "cat" / ".ipynb_checkpoints" / "00-checkpoint.png")
+    out = prepared(folder, tmp_path)
+    assert sum(len(load_split(out, split)) for split in SPLITS) == 40
+
+
+def test_a_dataset_inside_a_hidden_folder_is_read(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(10):
+            picture(tmp_path / ".data" / "pets" / name / "deep" / f"{number}.png")
+    out = prepared(tmp_path / ".data" / "pets", tmp_path)
+    assert sum(len(load_split(out, split)) for split in SPLITS) == 20
+
+
+@pytest.mark.parametrize("name", ["pets\x7f", "pets\udcff"])
+def test_a_folder_whose_name_cannot_be_printed_is_refused(tmp_path: Path, name: str) -> None:
+    for kind in ("cat", "dog"):
+        picture(tmp_path / name / kind / "1.png")
+    assert f"the name {name!r}, which is empty, not printable or a duplicate" in refusal(
+        tmp_path / name, tmp_path
+    )
 
 
 def test_fewer_than_two_classes_are_refused(tmp_path: Path) -> None:

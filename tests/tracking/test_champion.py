@@ -7,8 +7,10 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from project import Project
 
+from reprovision.cli import main
 from reprovision.core.errors import UserError
 from reprovision.core.params import load_params
 from reprovision.tracking import champion as champions
@@ -116,6 +118,11 @@ def test_only_a_significant_gain_wins() -> None:
     assert not judge(fixed=5, regressed=3, images=300)[0]
     assert not judge(fixed=0, regressed=0, images=300)[0]
     assert not judge(fixed=2, regressed=20, images=300)[0]
+
+
+def test_a_reason_without_force_is_a_wrong_command_line() -> None:
+    done = CliRunner().invoke(main, ["promote", "3", "--reason", "licensed data"])
+    assert (done.exit_code, "--reason needs --force" in done.stderr) == (2, True)
 
 
 def test_force_overrides_the_test_and_its_reason_is_kept(here: Project) -> None:

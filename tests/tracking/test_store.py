@@ -131,6 +131,17 @@ def test_a_store_that_can_not_be_used_is_one_sentence(
     assert uri in str(caught.value)
 
 
+def test_passwords_are_not_printed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@localhost:9/db")
+    shown = r"postgresql://me:\*\*\*@localhost:9/db"
+    with pytest.raises(UserError, match=shown) as caught, open_store("x"):
+        pass
+    assert "secret" not in str(caught.value)
+    assert "secret" not in ui_address("7")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@server/prefix")
+    assert ui_address("7").startswith("https://me:***@server/prefix/#")
+
+
 def test_a_store_that_can_not_be_created_is_one_sentence(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,7 +171,7 @@ def test_a_small_network_learns_the_digits(prepared: Path) -> None:
 
 
 def test_diverged_training_is_reported_in_one_sentence(prepared: Path) -> None:
-    params = tiny_params(**{"train.optimizer": "sgd", "train.lr": 1e30})
+    params = tiny_params(**{"train.optimizer": "sgd", "train.lr": 1e9})
     with pytest.raises(UserError, match=r"train\.lr") as caught:
         trained(prepared, params)
     assert "epoch 1" in str(caught.value)

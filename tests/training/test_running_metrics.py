@@ -29,3 +29,19 @@ def test_loss_and_accuracy_are_means_over_all_images_so_far(every: int) -> None:
     assert metrics.loss() == pytest.approx(functional.cross_entropy(logits, labels).item())
     accuracy = (logits.argmax(1) == labels).double().mean().item()
     assert metrics.accuracy() == pytest.approx(accuracy)
+
+
+def test_reading_them_for_a_progress_bar_does_not_change_the_last_bit_of_the_history() -> None:
+    torch.manual_seed(0)
+    _, logits, labels = batch(3)
+    # of very different size: their sum in double precision is rounded
+    batch_losses = torch.rand(5 * PENDING) * 10 ** (-9 * torch.rand(5 * PENDING))
+    losses = set()
+    for every in (1, 7, 30, 1000):
+        metrics = RunningMetrics()
+        for number, loss in enumerate(batch_losses):
+            metrics.add(loss, logits, labels)
+            if number % every == 0:
+                metrics.loss()
+        losses.add(metrics.loss())
+    assert len(losses) == 1

@@ -1,6 +1,7 @@
 """`reprovision verify`: a commit reproduces its results, or the differences are described."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from project import Project
 from safetensors.torch import load_file, save_file
 
+from reprovision.verify import command
 from reprovision.verify.command import DIFFERENT
 from reprovision.verify.differences import describe
 
@@ -20,7 +22,7 @@ def test_a_commit_is_verified_without_changing_anything(reproduced: Project) -> 
     reproduced.set_params(**{"train.lr": 0.5})
     done = reproduced.run("reprovision", "verify")
     assert f"dvc.lock of commit {reproduced.git('rev-parse', 'HEAD')[:7]}" in done.stdout
-    assert "Uncommitted changes are not part of it: params.yaml." in done.stdout
+    assert "Changes since that commit are not part of it: params.yaml." in done.stdout
     assert "The working tree holds all of the commit's outputs." in done.stdout
     assert "different" not in done.stdout
     assert "identical  data/prepared" in done.stdout
@@ -47,6 +49,30 @@ def test_results_that_a_commit_does_not_reproduce_are_named(reproduced: Project)
     assert "images: 61 → 60" in done.stdout
     assert "does not hold the commit's models/checkpoint.safetensors." in done.stdout
     assert "identical  results/history.csv" in done.stdout
+
+
+def test_a_commit_is_compared_with_its_own_results_whatever_is_committed_meanwhile(
+    tmp_path: Path, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path / "project", environment)
+    project.root.mkdir()
+    project.git("init", "--quiet", "--initial-branch=main")
+    project.introduce_author()
+    outs = [{"path": "results/test.json", "md5": "1" * 32}]
+    lock = json.dumps({"stages": {"evaluate": {"outs": outs}}})
+    (project.root / "dvc.yaml").write_text("stages: {}")
+    (project.root / "dvc.lock").write_text(lock)
+    project.commit("verified")
+
+    def run_again(root: Path, commit: str, folder: Path) -> Path:
+        (root / "dvc.lock").write_text(lock.replace("1" * 32, "2" * 32))
+        project.commit("meanwhile")
+        (folder / "dvc.lock").write_text(lock)
+        return folder
+
+    monkeypatch.setattr(command, "run_again", run_again)
+    monkeypatch.chdir(project.root)
+    assert command.verify()
 
 
 def test_a_commit_without_results_is_refused(project: Project) -> None:
@@ -89,6 +115,13 @@ def _write_onnx(path: Path, value: float, operation: str) -> None:
             [np.zeros(3)],
             [np.array([0, 0, 0.25])],
             "1 of 3 values differ, by 0.25",
+        ),
+        (
+            "a.npy",
+            np.save,
+            [np.array([np.nan, 1])],
+            [np.array([np.nan, 3])],
+            "1 of 2 values differ, by 2 at most",
         ),
         ("a.npy", np.save, [np.zeros(3)], [np.zeros(2)], "(3,) → float64 (2,)"),
         ("a.onnx", _write_onnx, [2, "Abs"], [3, "Abs"], "weight: 1 of 2 values differ, by 1 at"),

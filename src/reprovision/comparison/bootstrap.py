@@ -26,10 +26,14 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of head minus base, for each of `BOOTSTRAPPED`.
 
+    There are none where a run has a single image: to draw it again shows no spread.
+
     Args:
         paired: both are of the same images in the same order, which are then drawn together.
         bins: of the calibration error.
     """
+    if min(len(base), len(head)) < 2:
+        return {}
     of_base, of_head = Contributions(base, bins), Contributions(head, bins)
 
     def change(*drawn: np.ndarray, axis: int) -> np.ndarray:

@@ -19,6 +19,9 @@ from reprovision.results.layout import HISTORY
 from reprovision.results.metrics import METRICS, Metric, measure
 from reprovision.results.run import Run
 
+DEFAULT_BINS = 15
+"""For runs of other versions, whose params may not name them."""
+
 
 class Verdict(StrEnum):
     """How the head compares with the base."""
@@ -47,7 +50,6 @@ class Change:
         low, high: interval of head minus base; None where the two are not compared.
         p: of the hypothesis that nothing changed; None where only the interval is known.
         verdict: by p where there is one, else by the interval.
-        images: of the head's test set that the metric is over.
     """
 
     metric: Metric
@@ -58,7 +60,6 @@ class Change:
     high: float | None
     p: float | None
     verdict: Verdict
-    images: int
 
     @property
     def value(self) -> float:
@@ -159,16 +160,15 @@ def _pairing(base: Run, head: Run) -> Pairing:
     return Pairing.SAME
 
 
-def _only_correct_in(right: Run, wrong: Run) -> np.ndarray:
-    """Indices of the images that one run classifies correctly and the other does not."""
-    rows = np.flatnonzero(right.predictions.correct & ~wrong.predictions.correct)
-    return rows[np.argsort(-wrong.predictions.confidence[rows], kind="stable")]
+def _only_correct_in(run: Run, other: Run) -> np.ndarray:
+    """Indices of the images that a run classifies correctly and the other does not."""
+    rows = np.flatnonzero(run.predictions.correct & ~other.predictions.correct)
+    return rows[np.argsort(-other.predictions.confidence[rows], kind="stable")]
 
 
 def _param_changes(base: dict[str, Any], head: dict[str, Any]) -> list[ParamChange]:
-    names = dict.fromkeys([*base, *head])
-    both = [ParamChange(name, base.get(name), head.get(name)) for name in names]
-    return [change for change in both if change.base != change.head]
+    changes = [ParamChange(name, base.get(name), head.get(name)) for name in {**base, **head}]
+    return [change for change in changes if change.base != change.head]
 
 
 def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[Change]:
@@ -176,7 +176,7 @@ def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[C
     correct = base.predictions.correct, head.predictions.correct
     yield _proportion(accuracy, accuracy.title, *correct, pairing, alpha)
     # the head's bins for both: calibration errors over other bins can't be compared
-    bins = int(head.params["evaluate.bins"])
+    bins = int(head.params.get("evaluate.bins", DEFAULT_BINS))
     values = [measure(run.predictions, 1 - alpha, bins) for run in (base, head)]
     intervals: dict[str, tuple[float, float]] = {}
     if pairing is not Pairing.OTHER_DATA:
@@ -185,11 +185,10 @@ def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[C
     for name in BOOTSTRAPPED:
         before, after = (metrics[name] for metrics in values)
         low, high = intervals.get(name, (None, None))
-        verdict = Verdict.NOT_COMPARED
+        metric, verdict = METRICS[name], Verdict.NOT_COMPARED
         if low is not None and high is not None:
-            verdict = _verdict(METRICS[name], after - before, low > 0 or high < 0)
-        metric, images = METRICS[name], len(head.predictions)
-        yield Change(metric, metric.title, before, after, low, high, None, verdict, images)
+            verdict = _verdict(metric, after - before, low > 0 or high < 0)
+        yield Change(metric, metric.title, before, after, low, high, None, verdict)
 
 
 def _recalls(base: Run, head: Run, pairing: Pairing, alpha: float) -> list[Change]:
@@ -225,12 +224,10 @@ def _proportion(
         difference = unpaired_difference(*counts, 1 - alpha)
     before, after = (float(c.mean()) if len(c) else 0.0 for c in (base, head))
     if difference is None:
-        return Change(
-            metric, title, before, after, None, None, None, Verdict.NOT_COMPARED, len(head)
-        )
+        return Change(metric, title, before, after, None, None, None, Verdict.NOT_COMPARED)
     low, high, p = difference.low, difference.high, difference.p
     verdict = _verdict(metric, difference.value, p < alpha)
-    return Change(metric, title, before, after, low, high, p, verdict, len(head))
+    return Change(metric, title, before, after, low, high, p, verdict)
 
 
 def _verdict(metric: Metric, change: float, significant: bool) -> Verdict:

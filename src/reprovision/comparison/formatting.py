@@ -2,20 +2,34 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from reprovision.comparison.comparison import Change, Comparison, Pairing, ParamChange, Verdict
+from reprovision.comparison.comparison import Change, Comparison, Pairing, Verdict
 from reprovision.results.history import Epoch, best_epoch
 from reprovision.results.metrics import Metric
 from reprovision.results.run import Run
 
 BARS = "▁▂▃▄▅▆▇█"
 
+SAME_PARAMS = "All params are the same."
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under a header, which each form of the report draws in its way.
+
+    A cell that is a `Verdict` is coloured.
+    """
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
 
 def headline(comparison: Comparison) -> str:
     """The verdict on the accuracy as one sentence."""
     accuracy = comparison.accuracy
-    base, head = comparison.base.name, comparison.head.name
+    base, head = _names(comparison)
     both = f"{percent(accuracy.base)} in {base}, {percent(accuracy.head)} in {head}"
     if comparison.pairing is Pairing.OTHER_DATA:
         return f"Not compared: the two were tested on other data. Accuracy: {both}."
@@ -25,16 +39,10 @@ def headline(comparison: Comparison) -> str:
         Verdict.BETTER: f"Better: {head} classifies more images correctly than {base}",
         Verdict.WORSE: f"Worse: {head} classifies fewer images correctly than {base}",
     }.get(comparison.verdict, "No evidence of a difference in accuracy")
-    return f"{opening}. Accuracy: {both}, {_gap(comparison)}; {_test(comparison)}."
-
-
-def _gap(comparison: Comparison) -> str:
-    accuracy = comparison.accuracy
     assert accuracy.low is not None and accuracy.high is not None, "it was compared"
-    return (
-        f"{_signed(100 * accuracy.value, 2)} points ({_confidence(comparison)} interval "
-        f"{_signed(100 * accuracy.low, 2)} to {_signed(100 * accuracy.high, 2)})"
-    )
+    gain, low, high = (_signed(100 * x, 2) for x in (accuracy.value, accuracy.low, accuracy.high))
+    interval = f"{_confidence(comparison)} interval {low} to {high}"
+    return f"{opening}. Accuracy: {both}, {gain} points ({interval}); {_test(comparison)}."
 
 
 def _confidence(comparison: Comparison) -> str:
@@ -99,11 +107,6 @@ def percent(fraction: float) -> str:
     return f"{fraction:.2%}"
 
 
-def points(fraction: float) -> str:
-    """A difference of two percentages: 0.0084 as 0.84 points."""
-    return f"{100 * fraction:.2f} points"
-
-
 def p_value(p: float | None) -> str:
     """As `0.031` or `< 0.0001`; empty where there is none."""
     if p is None:
@@ -115,7 +118,7 @@ def named_p(p: float | None) -> str:
     """As `p = 0.031` or `p < 0.0001`; empty where there is none."""
     if p is None:
         return ""
-    return f"p {p_value(p)}" if p < 0.0001 else f"p = {p_value(p)}"
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
 def param(found: Any) -> str:
@@ -123,25 +126,54 @@ def param(found: Any) -> str:
     return found if isinstance(found, str) else json.dumps(found, default=str)
 
 
-def param_change(of: ParamChange) -> tuple[str, str, str]:
-    """The name of a param, and its values in base and head."""
-    return of.name, param(of.base), param(of.head)
+def params_table(comparison: Comparison) -> Table:
+    """The params that differ."""
+    rows = [(c.name, param(c.base), param(c.head)) for c in comparison.params]
+    return Table(("param", *_names(comparison)), rows)
 
 
-def change_row(of: Change) -> tuple[str, ...]:
-    """A row of a table of changes, without the verdict."""
-    before, after = (value(of.metric, number) for number in (of.base, of.head))
-    return of.title, before, after, change(of), p_value(of.p)
+def metrics_table(comparison: Comparison) -> Table:
+    """All metrics with their changes and verdicts."""
+    return _changes("metric", comparison.metrics, comparison)
 
 
-def disagreements(comparison: Comparison) -> list[tuple[str, list[int]]]:
-    """The titles of the two lists of images, and their rows; empty ones are left out."""
-    lists = (("Regressed", comparison.regressed), ("Fixed", comparison.fixed))
-    return [(title, rows.tolist()) for title, rows in lists if len(rows)]
+def recalls_table(comparison: Comparison, heading: str, most: int | None = None) -> Table:
+    """The recall of each class; of more than `most`, those that changed most."""
+    changes = comparison.recalls
+    if most is not None:
+        changes = sorted(changes, key=lambda c: (c.p or 0.0, -abs(c.value)))[:most]
+    return _changes(heading, changes, comparison)
 
 
-def image(comparison: Comparison, row: int) -> tuple[str, str, str, str]:
-    """A test image: where it comes from, its class, and the predictions of base and head."""
+def _changes(heading: str, changes: list[Change], comparison: Comparison) -> Table:
+    rows = []
+    for c in changes:
+        both = value(c.metric, c.base), value(c.metric, c.head)
+        rows.append((c.title, *both, change(c), p_value(c.p), c.verdict))
+    return Table((heading, *_names(comparison), "change", "p", "verdict"), rows)
+
+
+def disagreements(comparison: Comparison, most: int) -> Iterator[tuple[str, list[int], Table]]:
+    """The test images that regressed and those that were fixed, if there are any.
+
+    Yields:
+        a title; the indices of the first `most` images; a row for each of them: where it comes
+        from, its class, and the predictions of base and head.
+    """
+    for title, images in (("Regressed", comparison.regressed), ("Fixed", comparison.fixed)):
+        if len(images):
+            indices = images[:most].tolist()
+            rows = [_image(comparison, index) for index in indices]
+            table = Table(("image", "actual", *_names(comparison)), rows)
+            of = f"{len(indices)} of {count(len(images), 'image')}"
+            yield f"{title}: {of}, most confident errors first", indices, table
+
+
+def _names(comparison: Comparison) -> tuple[str, str]:
+    return comparison.base.name, comparison.head.name
+
+
+def _image(comparison: Comparison, row: int) -> tuple[str, ...]:
     p = comparison.head.predictions
     predicted = (_predicted(run, row) for run in (comparison.base, comparison.head))
     return p.origins[row], p.classes[p.actual[row]], *predicted
@@ -152,20 +184,20 @@ def _predicted(run: Run, row: int) -> str:
     return f"{p.classes[p.predicted[row]]} ({p.confidence[row]:.1%})"
 
 
-def curves(comparison: Comparison) -> list[tuple[str, str, str]]:
+def curves_table(comparison: Comparison) -> Table:
     """For each run with a history: its name, its loss by epoch as bars, and its best epoch."""
     known = [(r.name, r.history) for r in (comparison.base, comparison.head) if r.history]
-    ceiling = max((loss for _, history in known for loss in _losses(history)), default=0.0)
-    return [(name, _sparkline(history, ceiling or 1.0), _best(history)) for name, history in known]
+    ceiling = max((loss for _, history in known for loss in _losses(history)), default=0.0) or 1.0
+    rows = [(name, _sparkline(history, ceiling), _best(history)) for name, history in known]
+    return Table(("training", "loss by epoch", ""), rows)
 
 
 def _best(history: Sequence[Epoch]) -> str:
     best = best_epoch(history)
     where = f"epoch {best.epoch} of {len(history)}"
     if best.val_loss is None:
-        return f"{where}: train_loss {best.train_loss:.4f}, train_accuracy " + percent(
-            best.train_accuracy
-        )
+        accuracy = percent(best.train_accuracy)
+        return f"{where}: train_loss {best.train_loss:.4f}, train_accuracy {accuracy}"
     accuracy = percent(best.val_accuracy or 0.0)
     return f"best {where}: val_loss {best.val_loss:.4f}, val_accuracy {accuracy}"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reprovision.comparison.comparison import Change, Comparison, Verdict
-from reprovision.comparison.formatting import points
+from reprovision.comparison.formatting import named_p, spread
 from reprovision.core.errors import UserError
 
 FAILED = 3
@@ -69,15 +69,15 @@ def check(gate: Gate, comparison: Comparison) -> Outcome:
 def _broken(gate: Gate, comparison: Comparison) -> Iterator[str]:
     accuracy = comparison.accuracy
     if gate.refuse_worse and comparison.verdict is Verdict.WORSE:
-        drop = points(-accuracy.value)
-        yield f"accuracy is worse by {drop} (p = {accuracy.p:.2g}, below {comparison.alpha:g})"
+        points, p = spread(accuracy.metric, -accuracy.value), named_p(accuracy.p)
+        yield f"accuracy is worse by {points} points ({p}, below {comparison.alpha:g})"
     for limit in gate.max_drops:
         change = _find(limit.metric, comparison)
-        lower_is_better = change.metric.lower_is_better
-        drop_by = change.value if lower_is_better else -change.value
-        if drop_by > limit.number + ROUNDING:
-            verb = "rises" if lower_is_better else "drops"
-            yield f"{limit.metric} {verb} by {drop_by:.4g}, more than --max-drop {limit} allows"
+        verb, drop = "drops", -change.value
+        if change.metric.lower_is_better:
+            verb, drop = "rises", change.value
+        if drop > limit.number + ROUNDING:
+            yield f"{limit.metric} {verb} by {drop:.4g}, more than --max-drop {limit} allows"
     for limit in gate.minima:
         value = _find(limit.metric, comparison).head
         if value < limit.number - ROUNDING:

@@ -17,7 +17,7 @@ from scipy import stats
 from reprovision.comparison.statistics import adjust
 from reprovision.core.errors import UserError
 from reprovision.results.metrics import METRICS
-from reprovision.results.run import Run, TestSet
+from reprovision.results.run import Run, TestSet, used_params
 
 SEED = "seed"
 
@@ -112,11 +112,10 @@ def rank(runs: Sequence[Run], metric: str, confidence: float = 0.95) -> list[Boa
         metric: one that all runs have.
         confidence: of the intervals; 1 minus it is the level of the tests.
     """
-    test_sets = list(dict.fromkeys(run.test_set for run in runs))
-    boards = [
-        _board(test_set, [run for run in runs if run.test_set == test_set], metric, confidence)
-        for test_set in test_sets
-    ]
+    by_test_set: dict[TestSet, list[Run]] = {}
+    for run in runs:
+        by_test_set.setdefault(run.test_set, []).append(run)
+    boards = [_board(*item, metric, confidence) for item in by_test_set.items()]
     return sorted(boards, key=lambda board: -len(board.runs))
 
 
@@ -130,9 +129,7 @@ def check_metric(runs: Iterable[Run], metric: str) -> None:
 
 def relevant_params(run: Run) -> dict[str, Any]:
     """The params of a run that can change what it achieves."""
-    # an mlp has no convolutions
-    unused = ("model.conv.",) if run.params.get("model.name") == "mlp" else ()
-    return {k: v for k, v in run.params.items() if not k.startswith((*IRRELEVANT, *unused))}
+    return {k: v for k, v in used_params(run.params).items() if not k.startswith(IRRELEVANT)}
 
 
 def without_repeats(runs: Iterable[Run]) -> tuple[list[Run], int]:
@@ -198,20 +195,20 @@ def _varying(runs: Sequence[Run]) -> tuple[str, ...]:
 
 def _places(groups: Sequence[Group], metric: str, alpha: float) -> tuple[Place, ...]:
     """Tests every group against the best of those that have several runs."""
-    best = next((group for group in groups if len(group.runs) > 1), groups[0])
-    values = {id(group): [run.metrics[metric] for run in group.runs] for group in groups}
-    tested = {id(g): welch(values[id(best)], values[id(g)]) for g in groups if g is not best}
-    known = {key: p for key, p in tested.items() if p is not None}
+    best = next((i for i, group in enumerate(groups) if len(group.runs) > 1), 0)
+    values = [[run.metrics[metric] for run in group.runs] for group in groups]
+    tested = {i: welch(values[best], sample) for i, sample in enumerate(values) if i != best}
+    known = {i: p for i, p in tested.items() if p is not None}
     adjusted = dict(zip(known, adjust(list(known.values())), strict=True))
     places = []
-    for group in groups:
-        p = adjusted.get(id(group))
-        if group is best:
+    for i, group in enumerate(groups):
+        p = adjusted.get(i)
+        if i == best:
             standing = Standing.BEST
         elif p is None:
             standing = Standing.TOO_FEW
         else:
-            standing = Standing.WORSE if p <= alpha else Standing.UNCLEAR
+            standing = Standing.WORSE if p < alpha else Standing.UNCLEAR
         places.append(Place(group, standing, p))
     return tuple(places)
 

@@ -59,7 +59,7 @@ def unpaired_difference(
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
-    """p-values of many tests made at once, after Benjamini and Hochberg.
+    """p-values of many simultaneous tests, adjusted after Benjamini and Hochberg.
 
     Of those below 0.05 then, no more than 5 % are expected to be chance.
     """

@@ -10,6 +10,7 @@ class UserError(ValueError):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception means that memory ran out; torch raises a RuntimeError for it on CPU."""
+    """Whether an exception of Python, torch or the system means that memory ran out."""
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return known or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    # torch on the CPU, and an OSError of mmap or fork
+    return known or "allocate memory" in str(error)

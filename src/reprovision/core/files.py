@@ -11,12 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from reprovision.core.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from typing import Any
 
 ABANDONED = 600
 """Seconds after which the writer of a partial file is assumed to have been killed."""
@@ -86,13 +81,6 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_png(path: str | Path, image: "Image") -> None:
-    """Writes a Pillow image."""
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    write_bytes(path, content.getvalue())
-
-
 def write_json(path: str | Path, value: Any) -> None:
     """Writes JSON that people and `git diff` can read."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -107,21 +95,8 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
     write_text(path, text.getvalue())
 
 
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Reads comma-separated values with a header line: one dict per row, all values text.
-
-    Raises:
-        UserError: the file is not CSV in UTF-8.
-    """
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid CSV ({error}): run `dvc repro`") from error
-
-
 def digest_of(*parts: bytes) -> str:
-    """SHA-256 of byte strings, in hexadecimal; it depends on where each one ends."""
+    """SHA-256 of byte strings, in hexadecimal; it depends on their boundaries."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -143,8 +118,3 @@ def md5_of_file(path: str | Path) -> str:
     """MD5 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def has_md5(path: Path, md5: str) -> bool:
-    """Whether a file exists and has this MD5."""
-    return path.is_file() and md5_of_file(path) == md5

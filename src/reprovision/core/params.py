@@ -25,21 +25,22 @@ def _none_is_empty(value: Any) -> Any:
 
 
 _number = BeforeValidator(_refuse_booleans)
-Count = Annotated[int, Field(ge=1), _number]
+# the upper limits refuse typing mistakes, which would fill the memory or overflow torch's numbers
+Count = Annotated[int, Field(ge=1, le=10**9), _number]
+Threads = Annotated[int, Field(ge=1, le=1024), _number]
+Width = Annotated[int, Field(ge=1, le=100_000), _number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _number]
-Positive = Annotated[float, Field(gt=0), _number]
-NonNegative = Annotated[float, Field(ge=0), _number]
+Positive = Annotated[float, Field(gt=0, le=1e9), _number]
+NonNegative = Annotated[float, Field(ge=0, le=1e9), _number]
 Fraction = Annotated[float, Field(ge=0, lt=1), _number]
 ProperFraction = Annotated[float, Field(gt=0, lt=1), _number]
-# no machine can train more: a typing mistake should not fill the memory
-Width = Annotated[int, Field(ge=1, le=100_000), _number]
 Name = Annotated[str, Field(min_length=1)]
 
 
 class DataParams(Section):
     source: Name
     image_size: Annotated[int, Field(ge=4, le=1024), _number] | None
-    channels: Literal[1, 3] | None
+    channels: Annotated[Literal[1, 3], _number] | None
     val_fraction: Fraction
     test_fraction: ProperFraction
     split_seed: Seed
@@ -55,8 +56,6 @@ Init = Literal[
     "xavier_normal",
     "orthogonal",
 ]
-
-
 PerStage = Literal["kernel_size", "stride", "pool"]
 PER_STAGE: tuple[PerStage, ...] = get_args(PerStage)
 KernelSize = Annotated[int, Field(ge=1, le=31), _number]
@@ -138,7 +137,7 @@ class TrainParams(Section):
     keep: Literal["best", "last"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
-    threads: Count | Literal["auto"]
+    threads: Threads | Literal["auto"]
     compile: bool
 
     @model_validator(mode="after")

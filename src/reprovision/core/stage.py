@@ -39,9 +39,9 @@ def run_stage(main: Callable[[], None]) -> None:
 
 @contextmanager
 def single_instance(stage: str) -> Iterator[None]:
-    """Waits until no other process runs a stage in this folder.
+    """Waits until no other process runs this stage in this folder.
 
-    Killing DVC leaves its stage running: the next one must not write the same outputs meanwhile.
+    Killing DVC leaves its stage running: the next run must not write the same outputs meanwhile.
     """
     path = Path(".reprovision", "stages", stage).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +63,10 @@ def handle_errors(action: Callable[[], int | None]) -> int:
         return action() or 0
     except UserError as error:
         return _fail(str(error))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return _fail(OUT_OF_MEMORY)
-    except OSError as error:
-        if error.errno is None or error.errno == errno.EPIPE:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            return _fail(OUT_OF_MEMORY)
+        if not isinstance(error, OSError) or error.errno in (None, errno.EPIPE):
             raise
         remedy = REMEDIES.get(error.errno, "check the path")
         where = error.filename or "a file"

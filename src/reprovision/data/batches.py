@@ -10,6 +10,9 @@ from torch import Tensor
 from reprovision.data.dataset import Split
 from reprovision.data.prefetch import Prefetcher
 
+GATHER_BYTES = 2**20
+"""Small batches are gathered several at once, up to this size, which fits in a CPU's cache."""
+
 
 def seed_for(seed: int, epoch: int, purpose: str) -> int:
     """An independent 63-bit seed for each purpose and epoch.
@@ -18,10 +21,6 @@ def seed_for(seed: int, epoch: int, purpose: str) -> int:
     """
     entropy = [seed, epoch, *purpose.encode()]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
-
-
-GATHER_BYTES = 2**20
-"""Small batches are gathered several at once, up to this size, which fits in a CPU's cache."""
 
 
 class Batches:

@@ -53,7 +53,7 @@ def read_image(path: Path, shape: Shape) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as image:
                 image.draft(None, (2 * shape.width, 2 * shape.height))
                 return _fit(_to_8_bits(ImageOps.exif_transpose(image), image.format), shape)
-    except UserError:
+    except (UserError, MemoryError):
         raise
     # Pillow's decoders raise nearly any exception on a damaged file
     except Exception as error:
@@ -76,7 +76,7 @@ def _to_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
 
 
 def _fit(image: Image.Image, shape: Shape) -> np.ndarray:
-    if image.mode in ("RGBA", "LA", "PA", "P"):
+    if image.mode == "P" or image.has_transparency_data:
         # transparent pixels hide arbitrary colours: show them on white, as a page would
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -1,5 +1,6 @@
 """Grids of thumbnails with captions, drawn with Pillow: the same images give the same bytes."""
 
+import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from reprovision.core.files import write_png
+from reprovision.core.files import write_bytes
 from reprovision.images.decoding import to_pillow
 
 TILE, CAPTION, GAP, TITLE = 96, 20, 10, 48
@@ -48,7 +49,9 @@ def draw_image_grid(
         for number, line in enumerate(caption.split("\n")):
             at = (x + TILE / 2, y + TILE + 4 + number * CAPTION)
             draw.text(at, _shorten(line), "black", _font(12), "ma")
-    write_png(path, grid)
+    content = io.BytesIO()
+    grid.save(content, "PNG")
+    write_bytes(path, content.getvalue())
 
 
 def thumbnail(image: np.ndarray) -> Image.Image:
@@ -60,7 +63,7 @@ def thumbnail(image: np.ndarray) -> Image.Image:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib ships it; `findfont` might find the system's, another version."""
+    """DejaVu Sans of matplotlib; `findfont` might find the system's, of another version."""
     import matplotlib as mpl
 
     return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)

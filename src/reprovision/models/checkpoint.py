@@ -1,4 +1,4 @@
-"""A trained model as one self-describing file: weights, architecture, classes, normalization.
+"""A trained model as one self-describing file: parameters, architecture, classes, normalization.
 
 The format is safetensors: the same content gives the same bytes, and loading runs no code.
 """
@@ -25,13 +25,13 @@ VERSION = 1
 
 
 class CheckpointHeader(Section):
-    """What the file contains besides the weights.
+    """What the file contains besides the tensors.
 
     Attributes:
         version: of this format.
         model: the architecture.
         dataset: name, classes, image shape, normalization and digests of the training data.
-        digest: SHA-256 of all of the above and of the weights.
+        digest: SHA-256 of all of the above and of the tensors.
     """
 
     version: int
@@ -52,11 +52,11 @@ def save_checkpoint(
     path: str | Path, classifier: Classifier, model: ModelParams, dataset: DatasetInfo
 ) -> None:
     """Writes a checkpoint, whole or not at all."""
-    weights = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
+    tensors = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
     header = CheckpointHeader(version=VERSION, model=model, dataset=dataset)
-    header = header.model_copy(update={"digest": _digest(header, weights)})
+    header = header.model_copy(update={"digest": _digest(header, tensors)})
     # one entry only: safetensors writes several in no fixed order
-    write_bytes(path, save(weights, {"reprovision": header.model_dump_json()}))
+    write_bytes(path, save(tensors, {"reprovision": header.model_dump_json()}))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -68,14 +68,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = _parse_header(path, (file.metadata() or {}).get("reprovision", ""))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path} is missing or not a complete checkpoint ({error}): run `dvc repro`"
         ) from error
-    if header.digest != _digest(header, weights):
+    if header.digest != _digest(header, tensors):
         raise UserError(f"{path} is corrupt: delete it and run `dvc repro`")
-    classifier = _build_with(path, header, weights).eval()
+    classifier = _build_with(path, header, tensors).eval()
     # as in training: convolutions are faster in this order
     return Checkpoint(classifier.to(memory_format=torch.channels_last), header)
 
@@ -85,8 +85,8 @@ def digest_of_tensors(tensors: Mapping[str, Tensor], text: str) -> str:
     return digest_of(save(dict(tensors)), text.encode())
 
 
-def _digest(header: CheckpointHeader, weights: Mapping[str, Tensor]) -> str:
-    return digest_of_tensors(weights, header.model_copy(update={"digest": ""}).model_dump_json())
+def _digest(header: CheckpointHeader, tensors: Mapping[str, Tensor]) -> str:
+    return digest_of_tensors(tensors, header.model_copy(update={"digest": ""}).model_dump_json())
 
 
 def _parse_header(path: str | Path, text: str) -> CheckpointHeader:
@@ -105,9 +105,9 @@ def _parse_header(path: str | Path, text: str) -> CheckpointHeader:
 
 
 def _build_with(
-    path: str | Path, header: CheckpointHeader, weights: Mapping[str, Tensor]
+    path: str | Path, header: CheckpointHeader, tensors: Mapping[str, Tensor]
 ) -> Classifier:
-    """The header's architecture with the given weights.
+    """The header's architecture with the given parameters and buffers.
 
     It is built on the meta device: a header that claims a huge network allocates no memory.
     """
@@ -118,13 +118,13 @@ def _build_with(
                 header.model, data.shape, len(data.classes), data.mean, data.std
             )
         for name, value in classifier.state_dict().items():
-            if name in weights and weights[name].dtype != value.dtype:
-                raise RuntimeError(f"{name} has dtype {weights[name].dtype}")
-        classifier.load_state_dict(weights, assign=True)
+            if name in tensors and tensors[name].dtype != value.dtype:
+                raise RuntimeError(f"{name} has dtype {tensors[name].dtype}")
+        classifier.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         problem = " ".join(str(error).split())
         raise UserError(
-            f"{path} does not hold the weights its header describes ({problem}): "
+            f"{path} does not hold the parameters that its header describes ({problem}): "
             "delete it and run `dvc repro`"
         ) from error
     return classifier

@@ -18,7 +18,7 @@ FAMILIES: dict[str, Callable[[ModelParams, tuple[int, int, int], int], nn.Module
 class Classifier(nn.Module):
     """From pixels (N, C, H, W), uint8 or float in 0..255, to logits (N, classes).
 
-    Normalization is part of the model, so that no user of it can get it wrong.
+    Normalization is part of the model, so that nobody who uses it can normalize differently.
 
     Args:
         network: any module from normalized images (N, C, H, W) to logits (N, classes).
@@ -32,14 +32,14 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
         # (pixel / 255 - mean) / std, as one multiplication and one addition
-        scale = [1 / (255 * deviation) for deviation in std]
-        offset = [-average / deviation for average, deviation in zip(mean, std, strict=True)]
+        scale = [1 / (255 * s) for s in std]
+        offset = [-m / s for m, s in zip(mean, std, strict=True)]
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32).view(-1, 1, 1))
 
     @property
     def device(self) -> torch.device:
-        """Where the model is and computes."""
+        """Where the parameters are."""
         return self.scale.device
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """What the model families share: activations, initial values, the fully connected head."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from reprovision.core.params import Init, ModelParams
+from reprovision.core.params import ModelParams
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -16,6 +16,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 INITS: dict[str, Callable[[Tensor], Tensor]] = {
+    "default": lambda weight: weight,
     "kaiming_uniform": lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu"),
     "kaiming_normal": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
     "xavier_uniform": nn.init.xavier_uniform_,
@@ -43,12 +44,7 @@ def initialize(network: nn.Sequential, params: ModelParams) -> nn.Sequential:
     Biases and ``default`` layers keep PyTorch's own initial values.
     """
     *earlier, last = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    _draw(earlier, params.init)
-    _draw([last], params.init_last)
+    for layer in earlier:
+        INITS[params.init](layer.weight)
+    INITS[params.init_last](last.weight)
     return network
-
-
-def _draw(layers: Iterable[nn.Linear | nn.Conv2d], init: Init) -> None:
-    if init != "default":
-        for layer in layers:
-            INITS[init](layer.weight)

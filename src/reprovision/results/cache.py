@@ -31,7 +31,7 @@ def cached_file(root: Path, md5: str) -> Path | None:
 
 
 def cached_files(root: Path, md5: str) -> dict[str, Path] | None:
-    """The cached files of an output by their paths in it; None where the cache lacks it.
+    """The cached files of an output by their paths in it; None where the cache lacks any.
 
     An output that is a file has one entry with an empty path.
     """
@@ -42,7 +42,8 @@ def cached_files(root: Path, md5: str) -> dict[str, Path] | None:
         return {"": cached}
     entries = json.loads(cached.read_text("utf-8"))
     found = {entry["relpath"]: cached_file(root, entry["md5"]) for entry in entries}
-    return {name: file for name, file in found.items() if file}
+    files = {name: file for name, file in found.items() if file}
+    return files if len(files) == len(found) else None
 
 
 def files_of(path: Path) -> dict[str, Path]:

@@ -6,8 +6,9 @@ this program: unlike dataset.json of the prepared tensors, it is read leniently.
 
 from pydantic import ConfigDict
 
-from reprovision.core.yaml_files import Section
+from reprovision.core.yaml_files import Section, parse_section, parse_yaml
 from reprovision.data.dataset import SPLITS, DatasetInfo, SplitName
+from reprovision.results.layout import DATASET_SUMMARY
 
 
 class DatasetSummary(Section):
@@ -27,6 +28,12 @@ class DatasetSummary(Section):
     classes: tuple[str, ...]
     images: dict[SplitName, int]
     sha256: dict[SplitName, str]
+
+
+def parse_dataset(content: bytes | None, name: str) -> DatasetSummary:
+    """Reads the summary of the run of a name; raises a UserError where it is not one."""
+    where = f"{DATASET_SUMMARY} of {name}"
+    return parse_section(DatasetSummary, parse_yaml(content or b"", where), where)
 
 
 def summarize(info: DatasetInfo) -> DatasetSummary:

@@ -38,7 +38,7 @@ RELIABILITY = PLOTS / "reliability.png"
 
 
 def downloads() -> Path:
-    """Archives of data sets, in torchvision's layout."""
+    """Archives of datasets, in torchvision's layout."""
     return workspace() / "data" / "downloads"
 
 
@@ -48,7 +48,7 @@ def resume_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """Locks, and what only the machine knows of a run."""
+    """Locks, and how and where each run was trained."""
     return workspace() / ".reprovision"
 
 

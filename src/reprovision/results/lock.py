@@ -1,6 +1,6 @@
 """dvc.lock: what each stage read and wrote when it last ran, by the MD5 of the contents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,29 +28,32 @@ class Lock:
 
     def inputs(self) -> dict[tuple[str, str], Any]:
         """What each stage read that no stage wrote, by stage and path; also command and params."""
-        made = self.outputs()
+        written = self.outputs()
         found: dict[tuple[str, str], Any] = {}
         for name, stage in self.stages.items():
             found[name, "the command"] = stage.get("cmd")
             found[name, "params.yaml"] = stage.get("params")
             for dep in stage.get("deps", []):
-                if dep["path"] not in made:
+                if dep["path"] not in written:
                     found[name, dep["path"]] = dep.get("md5")
         return found
 
-    def params(self, stages: Iterable[str] | None = None) -> dict[str, Any]:
-        """The params that stages used, by dotted key."""
-        names = self.stages if stages is None else stages
-        trees = (tree for n in names for tree in self.stages[n].get("params", {}).values())
-        return {key: value for tree in trees for key, value in leaves("", tree)}
+    def params(self) -> dict[str, Any]:
+        """The params that the test metrics come from, by dotted key.
+
+        Stages after these may have run earlier, with other params: they do not count.
+        """
+        stages = [self.stages[name] for name in TEST_STAGES if name in self.stages]
+        trees = [tree for stage in stages for tree in stage.get("params", {}).values()]
+        return {key: value for tree in trees for key, value in flat_values(tree).items()}
 
     def is_complete(self) -> bool:
         """Whether the test metrics exist and each stage read what the one before it wrote."""
         if not self.stages.keys() >= set(TEST_STAGES):
             return False
-        made = self.outputs()
+        written = self.outputs()
         read = [dep for name in TEST_STAGES for dep in self.stages[name].get("deps", [])]
-        return all(made.get(dep["path"], dep["md5"]) == dep["md5"] for dep in read)
+        return all(written.get(dep["path"], dep["md5"]) == dep["md5"] for dep in read)
 
     def code(self) -> str:
         """Names the code of training: a digest of what its stage read that no stage wrote."""
@@ -71,6 +74,19 @@ def parse_lock(content: bytes, where: str) -> Lock:
     if not isinstance(stages, dict):
         raise UserError(f"{where} holds no stages: run `dvc repro` there, and commit it")
     return Lock(stages)
+
+
+def flat_values(tree: Any) -> dict[str, Any]:
+    """A tree of params or metrics by dotted key, with the numbers that DVC reads from it."""
+    return {key: _number(value) for key, value in leaves("", tree)}
+
+
+def _number(value: Any) -> Any:
+    """PyYAML reads 1e-3 as text, and DVC as a number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def code_files(pipeline: Path, stage: str) -> list[Path]:

@@ -132,8 +132,7 @@ def measure(predictions: Predictions, confidence: float, bins: int) -> dict[str,
     sums = Contributions(predictions, bins).sums()
     values = {name: float(metric.compute(sums)) for name, metric in METRICS.items()}
     low, high = proportion_interval(int(predictions.correct.sum()), len(predictions), confidence)
-    accuracy = values.pop("accuracy")
-    interval = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high}
+    interval = {"accuracy": values["accuracy"], "accuracy_low": low, "accuracy_high": high}
     return {**interval, **values, "images": len(predictions)}
 
 
@@ -174,7 +173,7 @@ def proportion_interval(
 
 
 class Contributions:
-    """What each image adds to the sums, so that they can be taken under any weights.
+    """What each image adds to the sums, which can then be computed for any weights.
 
     Args:
         predictions: of N images.

@@ -9,6 +9,7 @@ there takes milliseconds, where `dvc exp show` takes seconds.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from reprovision.core.errors import UserError
@@ -47,10 +48,11 @@ class Revision:
         content = git_or_none("show", f"{self.commit}:./{path.as_posix()}")
         if content is not None or path == LOCK:
             return content
-        md5 = self.lock().outputs().get(path.as_posix())
+        md5 = self.lock.outputs().get(path.as_posix())
         cached = cached_file(Path.cwd(), md5) if md5 else None
         return cached.read_bytes() if cached else None
 
+    @cached_property
     def lock(self) -> Lock:
         """Its dvc.lock, without any stage where there is none.
 

@@ -1,6 +1,6 @@
 """A finished run, wherever it comes from: the workspace, a commit, an experiment or MLflow."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of
-from reprovision.core.yaml_files import leaves, parse_section, parse_yaml
-from reprovision.results.dataset import DatasetSummary
+from reprovision.core.yaml_files import parse_yaml
+from reprovision.results.dataset import DatasetSummary, parse_dataset
 from reprovision.results.history import Epoch, parse_history
 from reprovision.results.layout import (
     DATASET_SUMMARY,
@@ -19,6 +19,7 @@ from reprovision.results.layout import (
     PREDICTIONS,
     TEST_METRICS,
 )
+from reprovision.results.lock import flat_values
 from reprovision.results.predictions import Predictions, parse_predictions
 from reprovision.results.revisions import (
     WORKSPACE,
@@ -66,8 +67,7 @@ class Run:
     @cached_property
     def dataset(self) -> DatasetSummary:
         """What it was trained and tested on."""
-        where = f"{DATASET_SUMMARY} of {self.name}"
-        return parse_section(DatasetSummary, parse_yaml(self._need(DATASET_SUMMARY), where), where)
+        return parse_dataset(self._need(DATASET_SUMMARY), self.name)
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -84,10 +84,15 @@ class Run:
     def _need(self, path: Path) -> bytes:
         content = self.read(path)
         if content is None:
-            raise UserError(
-                f"{self.title} has no {path}: run `dvc repro` there, and commit what it writes"
-            )
+            raise _missing(self.title, path)
         return content
+
+
+def used_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The params by dotted key without those that the model does not read."""
+    # an mlp has no convolutions
+    unused = "model.conv." if params.get("model.name") == "mlp" else "-"
+    return {key: value for key, value in params.items() if not key.startswith(unused)}
 
 
 def find_run(name: str) -> Run:
@@ -115,36 +120,34 @@ def finished_runs() -> list[Run]:
 
 
 def _is_finished(revision: Revision) -> bool:
-    present = all(revision.read(path) is not None for path in NEEDED)
-    return present and revision.lock().is_complete()
+    exists = all(revision.read(path) is not None for path in NEEDED)
+    return exists and revision.lock.is_complete()
 
 
 def _read_run(revision: Revision) -> Run:
     for path in NEEDED:
         if revision.read(path) is None:
-            raise UserError(
-                f"{revision.title} has no {path}: run `dvc repro` there, and commit what it writes"
-            )
-    lock = revision.lock()
-    metrics = {key: float(value) for key, value in _tree(revision, TEST_METRICS).items()}
+            raise _missing(revision.title, path)
+    metrics = _values(revision, TEST_METRICS)
     metrics.pop("images", None)
-    where = f"{DATASET_SUMMARY} of {revision.name}"
-    dataset = parse_section(DatasetSummary, _tree(revision, DATASET_SUMMARY), where)
+    if not all(isinstance(value, int | float) for value in metrics.values()):
+        raise UserError(f"{TEST_METRICS} of {revision.name} holds text: run `dvc repro` there")
+    dataset = parse_dataset(revision.read(DATASET_SUMMARY), revision.name)
     return Run(
         name=revision.name,
         title=revision.title,
-        params={**_tree(revision, PARAMS), **lock.params()},
+        params={**_values(revision, PARAMS), **revision.lock.params()},
         metrics=metrics,
         test_set=TestSet(dataset.name, dataset.sha256["test"], dataset.images["test"]),
-        code=lock.code(),
+        code=revision.lock.code(),
         read=revision.read,
     )
 
 
 def _warnings(revision: Revision) -> Iterator[str]:
     """Compares the files with what dvc.lock says of the last run."""
-    params, lock = _tree(revision, PARAMS), revision.lock()
-    used = lock.params()
+    params = _values(revision, PARAMS)
+    used = revision.lock.params()
     changed = [key for key, value in used.items() if key in params and params[key] != value]
     if changed:
         yield (
@@ -152,28 +155,22 @@ def _warnings(revision: Revision) -> Iterator[str]:
             "its params.yaml has: run `dvc repro` there."
         )
     predictions = revision.read(PREDICTIONS)
-    made = lock.outputs().get(PREDICTIONS.as_posix())
-    if predictions is not None and made != md5_of(predictions):
+    recorded = revision.lock.outputs().get(PREDICTIONS.as_posix())
+    if predictions is not None and recorded != md5_of(predictions):
         yield (
             f"{PREDICTIONS} of {revision.name} is not the file that its dvc.lock describes: "
             "commit both together."
         )
 
 
-def _tree(revision: Revision, path: Path) -> dict[str, Any]:
+def _values(revision: Revision, path: Path) -> dict[str, Any]:
     """A YAML or JSON file of a revision by dotted keys, as any version of the project has it."""
     where = f"{path} of {revision.name}"
     tree = parse_yaml(revision.read(path) or b"", where)
     if not isinstance(tree, dict):
         raise UserError(f"{where} must hold `key: value` lines: run `dvc repro` to regenerate it")
-    if path == DATASET_SUMMARY:
-        return tree
-    return {key: _number(value) for key, value in leaves("", tree)}
+    return flat_values(tree)
 
 
-def _number(value: Any) -> Any:
-    """PyYAML reads 1e-3 as text, and DVC as a number."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+def _missing(title: str, path: Path) -> UserError:
+    return UserError(f"{title} has no {path}: run `dvc repro` there, and commit what it writes")

@@ -15,7 +15,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import has_md5
+from reprovision.core.files import md5_of_file
 from reprovision.core.yaml_files import Section
 
 TIMEOUT = 30
@@ -85,7 +85,11 @@ def ensure_downloaded(archives: Sequence[Archive], folder: Path, mirrors: list[s
 
 
 def _missing(archives: Sequence[Archive], folder: Path) -> list[Archive]:
-    return [archive for archive in archives if not has_md5(folder / archive.file, archive.md5)]
+    def is_intact(archive: Archive) -> bool:
+        path = folder / archive.file
+        return path.is_file() and md5_of_file(path) == archive.md5
+
+    return [archive for archive in archives if not is_intact(archive)]
 
 
 def _download(archive: Archive, folder: Path, mirrors: list[str]) -> bool:

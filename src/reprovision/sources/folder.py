@@ -68,9 +68,12 @@ def _subfolders(path: Path) -> list[str]:
 
 
 def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    files: list[Path] = []
+    for root, folders, names in os.walk(folder):
+        # what lies in a hidden folder is hidden, too: Jupyter keeps copies of images there
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(root, name) for name in names if not name.startswith(".")]
+    files.sort()
     others = [str(file) for file in files if file.suffix.lower() not in SUFFIXES]
     if others:
         raise UserError(

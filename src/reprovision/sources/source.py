@@ -45,11 +45,11 @@ class Source:
     test: Part | None = None
 
     def __post_init__(self) -> None:
-        for name in self.classes:
+        for name in (self.name, *self.classes):
             if not name or not name.isprintable() or self.classes.count(name) > 1:
                 raise UserError(
-                    f"{self.name} has the class name {name!r}, which is empty, not printable or "
-                    "a duplicate: rename the class"
+                    f"{self.name!r} uses the name {name!r}, which is empty, not printable or "
+                    "a duplicate: rename the class or source"
                 )
 
 

@@ -62,16 +62,20 @@ def promote(params: Params, version: str | None = None, force: str | None = None
             reason = f"forced: {force}"
         elif champion:
             is_better, reason = _compare(store.client, champion, challenger)
+        new = challenger.version
         if not is_better:
             message = (
-                f"version {challenger.version} of {name} is not shown to be better than the "
-                f"champion, which stays: {reason}; use more test images, or decide with --force"
+                f"version {new} of {name} is not shown to be better than the champion, which "
+                f"stays: {reason}; use more test images, or decide with --force"
             )
             return Promotion(False, message)
-        _replace(store.client, champion, challenger, reason)
-        return Promotion(
-            True, f"models:/{name}@{CHAMPION} is version {challenger.version}: {reason}"
-        )
+        # in this order, an interruption loses no champion
+        if champion:
+            former = [*_former(store.client, name), str(champion.version)]
+            _set_former(store.client, name, former)
+        store.client.set_model_version_tag(name, new, PROMOTED_TAG, reason)
+        store.client.set_registered_model_alias(name, CHAMPION, new)
+        return Promotion(True, f"models:/{name}@{CHAMPION} is version {new}: {reason}")
 
 
 def rollback(params: TrackParams) -> tuple[str, str]:
@@ -112,7 +116,7 @@ def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
         f"{100 * difference.value:+.2f} points of accuracy, {fixed:,} images fixed, {regressed:,} "
         f"regressed, McNemar's exact test p = {difference.p:.2g}"
     )
-    return fixed > regressed and difference.p <= ALPHA, reason
+    return fixed > regressed and difference.p < ALPHA, reason
 
 
 def _compare(
@@ -131,7 +135,11 @@ def _compare(
 
 
 def _run_of(client: MlflowClient, version: ModelVersion) -> Run:
-    assert version.run_id, "the track stage registers a version with its run"
+    if not version.run_id:
+        raise UserError(
+            f"version {version.version} of {version.name} belongs to no run, so that its test "
+            "images are unknown: choose another one, or decide with --force"
+        )
     return to_run(client, client.get_run(version.run_id))
 
 
@@ -167,17 +175,6 @@ def _version_of_results(store: Store, params: Params, known: list[ModelVersion])
 def _find_champion(client: MlflowClient, name: str) -> ModelVersion | None:
     version = client.get_registered_model(name).aliases.get(CHAMPION)
     return client.get_model_version(name, version) if version else None
-
-
-def _replace(
-    client: MlflowClient, champion: ModelVersion | None, challenger: ModelVersion, reason: str
-) -> None:
-    """Adds the champion to the former ones, and only then replaces it."""
-    name = challenger.name
-    if champion:
-        _set_former(client, name, [*_former(client, name), str(champion.version)])
-    client.set_model_version_tag(name, challenger.version, PROMOTED_TAG, reason)
-    client.set_registered_model_alias(name, CHAMPION, challenger.version)
 
 
 def _former(client: MlflowClient, name: str) -> list[str]:

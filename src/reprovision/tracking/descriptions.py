@@ -1,16 +1,14 @@
-"""How a run and its model version present themselves in MLflow: name, tags, description."""
+"""What MLflow shows of a run and its model version: name, tags, description."""
 
 import getpass
 import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reprovision.core.errors import UserError
-from reprovision.core.git import git_text_or_empty
+from reprovision.core.git import git, git_text_or_empty
 from reprovision.core.params import Params
-from reprovision.core.yaml_files import as_text, flatten, parse_section
+from reprovision.core.yaml_files import as_text, flatten, parse_section, parse_yaml
 from reprovision.results.layout import LOCK, PARAMS, RESULTS
 
 NOT_CODE = tuple(f":!{path}" for path in (PARAMS, LOCK, RESULTS))
@@ -27,7 +25,7 @@ def run_name(params: Params) -> str:
 def source_tags() -> dict[str, str]:
     """User, DVC experiment and commit, and whether the code differs from it."""
     tags = {
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _user(),
         "mlflow.source.name": "dvc.yaml",
         "mlflow.source.type": "LOCAL",
         **experiment_tags(),
@@ -39,6 +37,14 @@ def source_tags() -> dict[str, str]:
         )
         tags |= {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}
     return tags
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    # containers may run as a user without a name
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def experiment_tags() -> dict[str, str]:
@@ -89,10 +95,11 @@ def _param_changes(params: Params) -> str:
 
 
 def _committed_params() -> dict[str, Any] | None:
-    text = git_text_or_empty("show", f"HEAD:./{PARAMS}")
+    where = f"the committed {PARAMS}"
     try:
-        return flatten(parse_section(Params, yaml.safe_load(text), f"the committed {PARAMS}"))
-    except (UserError, yaml.YAMLError):
+        committed = git("show", f"HEAD:./{PARAMS}")
+        return flatten(parse_section(Params, parse_yaml(committed, where), where))
+    except UserError:
         return None
 
 

@@ -19,6 +19,7 @@ from reprovision.data.dataset import load_info
 from reprovision.results import layout
 from reprovision.results.fingerprint import code_digest
 from reprovision.results.history import Epoch, read_history
+from reprovision.results.run import used_params
 from reprovision.tracking import descriptions
 from reprovision.tracking.environment import load_environment
 from reprovision.tracking.models import log_model, register_model
@@ -103,9 +104,7 @@ def _find_or_create(
         name = descriptions.run_name(params)
         run = store.client.create_run(store.experiment_id, run_name=name, tags=tags)
     if not run.data.params:
-        # an mlp has no convolutions
-        unused = "model.conv." if params.model.name == "mlp" else "-"
-        used = {k: as_text(v) for k, v in flatten(params).items() if not k.startswith(unused)}
+        used = {key: as_text(value) for key, value in used_params(flatten(params)).items()}
         mlflow.log_params(used, run_id=run.info.run_id)
     return run
 

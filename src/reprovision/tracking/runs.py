@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient, entities
 
+from reprovision.core.errors import UserError
 from reprovision.results.layout import PLOTS
 from reprovision.results.run import Run, TestSet
 from reprovision.tracking.store import CODE_TAG, TEST_SET_TAG, open_store, translate_errors
@@ -34,11 +35,18 @@ def finished_runs(experiment: str) -> list[Run]:
 
 
 def to_run(client: MlflowClient, run: entities.Run) -> Run:
-    """A finished run; its outputs are downloaded when they are read."""
-    assert run.inputs, "the track stage logs the dataset before it finishes a run"
-    dataset = run.inputs.dataset_inputs[0].dataset
-    assert dataset.profile, "with its number of images"
-    images = int(json.loads(dataset.profile)["test"])
+    """A finished run; its outputs are downloaded when they are read.
+
+    Raises:
+        UserError: it is not a run of the track stage.
+    """
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    profile = inputs[0].dataset.profile if inputs else None
+    if not profile or TEST_SET_TAG not in run.data.tags:
+        raise UserError(
+            f"MLflow run {run.info.run_name} names no test set: only runs that the track stage has "
+            "logged can be compared"
+        )
     return Run(
         name=run.info.run_name,
         title=f"MLflow run {run.info.run_name}",
@@ -48,7 +56,11 @@ def to_run(client: MlflowClient, run: entities.Run) -> Run:
             for key, value in run.data.metrics.items()
             if key.startswith(TEST_PREFIX)
         },
-        test_set=TestSet(dataset.name, run.data.tags[TEST_SET_TAG], images),
+        test_set=TestSet(
+            name=inputs[0].dataset.name,
+            digest=run.data.tags[TEST_SET_TAG],
+            images=int(json.loads(profile)["test"]),
+        ),
         code=run.data.tags.get(CODE_TAG, ""),
         read=partial(_read, client, run.info.run_id),
     )
@@ -69,7 +81,7 @@ def _read(client: MlflowClient, run_id: str, path: Path) -> bytes | None:
 
 
 def _value(text: str) -> Any:
-    """A param as it was before MLflow made it text."""
+    """A param as it was before MLflow stored it as text."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -5,6 +5,7 @@ runs experiments in, and a store in one of them would be deleted with it.
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -112,7 +113,7 @@ def ui_address(experiment_id: str) -> str:
         "orderByAsc": "false",
     }
     page = f"#/experiments/{experiment_id}/runs?{urlencode(choices)}"
-    uri = tracking_uri()
+    uri = without_password(tracking_uri())
     if uri.startswith("http"):
         return urljoin(f"{uri.rstrip('/')}/", page)
     is_default = uri == _sqlite_uri(mlflow_store())
@@ -125,15 +126,20 @@ def translate_errors() -> Iterator[None]:
     """Raises a UserError of one sentence where MLflow raises because its store can't be used."""
     try:
         yield
-    # artifacts go to a server by requests alone; a database may need a driver that is missing
+    # artifacts are uploaded by requests directly; a database may need a driver that is missing
     except (MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError) as error:
-        uri = tracking_uri()
+        uri = without_password(tracking_uri())
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"MLflow at {uri} can't be used ({shorten(reason, 250, placeholder=' ...')}): "
             f"{_remedy(reason, uri)}, then run `uv run dvc repro` or `uv run reprovision sync`; "
             "all results are kept"
         ) from error
+
+
+def without_password(uri: str) -> str:
+    """An address that can be printed."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def _remedy(reason: str, uri: str) -> str:

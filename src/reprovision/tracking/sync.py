@@ -1,7 +1,7 @@
-"""The current results brought to MLflow: the track stage, where DVC sees no need for it.
+"""Logs the current results to MLflow where DVC sees no need for it.
 
-DVC does not know what a server holds. If it is new and empty, or was away, the track stage has to
-run once more; it logs what is missing, and nothing twice.
+DVC does not know what a server holds. If it is new, or was unreachable, the track stage has to run
+once more; it logs only what is missing.
 """
 
 import json
@@ -16,7 +16,7 @@ TRACK = "track"
 
 
 def sync() -> None:
-    """Runs the track stage alone.
+    """Runs only the track stage.
 
     Raises:
         UserError: the results are not those of the current params, data and code, or MLflow can't

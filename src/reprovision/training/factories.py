@@ -23,7 +23,8 @@ def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
     match params.optimizer:
         case "sgd":
             momentum, nesterov = params.momentum, params.nesterov
-            optimizers = [SGD(parameters, lr, momentum, 0, decay, nesterov, fused=True)]
+            sgd = SGD(parameters, lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
+            optimizers = [sgd]
         case "adam":
             optimizers = [Adam(parameters, lr, betas, weight_decay=decay, fused=True)]
         case "adamw":
@@ -32,8 +33,9 @@ def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
             optimizers = [RMSprop(parameters, lr, momentum=params.momentum, weight_decay=decay)]
         case "muon":
             optimizers = _muon_and_adamw(params, parameters)
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-        group["initial_lr"] = group["lr"]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
     return optimizers
 
 

@@ -48,9 +48,9 @@ class Muon(torch.optim.Optimizer):
         state = self.state[param]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(param)
-        average = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        buffer = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
         # kernels are in channels-last order: with the channels last, flatten does not copy
-        update = gradient.lerp(average, momentum).movedim(1, -1)
+        update = gradient.lerp(buffer, momentum).movedim(1, -1)
         matrix = orthogonalize(update.flatten(1), self.dtype)
         rows, columns = matrix.shape
         scale = math.sqrt(max(1, rows / columns))

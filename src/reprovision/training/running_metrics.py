@@ -41,6 +41,8 @@ class RunningMetrics:
         if self._pending:
             losses, logits, labels = zip(*self._pending, strict=True)
             means = torch.stack(losses).tolist()
-            self._loss += sum(mean * len(n) for mean, n in zip(means, labels, strict=True))
+            # one by one: the rounded sum must not depend on how often it was read
+            for mean, batch in zip(means, labels, strict=True):
+                self._loss += mean * len(batch)
             self._correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum())
             self._pending = []

@@ -1,11 +1,10 @@
 """`reprovision verify`: runs the commit again, compares every output, reports the differences."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from reprovision.core.errors import UserError
-from reprovision.core.files import md5_of_file
+from reprovision.core.files import md5_of, md5_of_file, write_bytes
 from reprovision.core.git import git, git_or_none, git_text
 from reprovision.results.cache import cached_files, files_of, has_content
 from reprovision.results.layout import LOCK, PIPELINE
@@ -15,19 +14,6 @@ from reprovision.verify.rerun import run_again, temporary_folder
 
 DIFFERENT = 3
 """Exit status where an output differs; 1 is an error, 2 a wrong command line."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one output compares.
-
-    Attributes:
-        path: of the output, from the project's folder.
-        differences: in lines for people; empty where all bytes are the same.
-    """
-
-    path: str
-    differences: tuple[str, ...]
 
 
 def verify(keep: bool = False) -> bool:
@@ -42,19 +28,31 @@ def verify(keep: bool = False) -> bool:
     """
     root = Path.cwd()
     commit = _commit_with_lock()
-    print(f"Running commit {commit[:7]} again, from nothing, in a temporary folder.", flush=True)
+    print(f"Running commit {commit[:7]} again, from scratch, in a temporary folder.", flush=True)
     with temporary_folder(keep) as folder:
         again = run_again(root, commit, folder)
-        old = parse_lock(git("show", f"HEAD:./{LOCK}"), f"{LOCK} of the commit")
+        # not HEAD's, which may have moved on meanwhile
+        old = parse_lock(git("show", f"{commit}:./{LOCK}"), f"{LOCK} of the commit")
         new = parse_lock((again / LOCK).read_bytes(), f"the new {LOCK}")
-        outcomes = list(_compare(old, new, _Originals(root, folder / "originals"), again))
+        before, after = old.outputs(), new.outputs()
+        differences: dict[str, list[str]] = {}
+        for path in {**before, **after}:
+            if path not in before:
+                differences[path] = [f"not in {LOCK} of the commit"]
+            elif path not in after:
+                differences[path] = [f"no longer an output in {PIPELINE}"]
+            elif before[path] == after[path]:
+                differences[path] = []
+            else:
+                original = _original_files(root, commit, path, before[path], folder / "originals")
+                differences[path] = list(_differences(path, original, files_of(again / path)))
         _print_context(root, commit, old, new)
-        _print_outcomes(outcomes)
-    identical = sum(not outcome.differences for outcome in outcomes)
-    print(f"{identical} of {len(outcomes)} outputs are identical, byte by byte.")
-    if identical < len(outcomes):
+        _print_differences(differences)
+    identical = sum(not lines for lines in differences.values())
+    print(f"{identical} of {len(differences)} outputs are identical, byte by byte.")
+    if identical < len(differences):
         print("docs/reproducibility.md explains what changes bytes, and what to pin.")
-    return identical == len(outcomes)
+    return identical == len(differences)
 
 
 def _commit_with_lock() -> str:
@@ -65,51 +63,28 @@ def _commit_with_lock() -> str:
     return git_text("rev-parse", "HEAD")
 
 
-class _Originals:
-    """The files of the commit's own outputs, as far as this machine still has them.
+def _original_files(
+    root: Path, commit: str, path: str, md5: str, scratch: Path
+) -> dict[str, Path] | None:
+    """The files of one of the commit's outputs by their paths in it.
 
-    Args:
-        root: the project's folder.
-        scratch: a folder for what only Git has.
+    They come from the working tree, DVC's cache, or Git, which are copied to a scratch folder; None
+    where this machine no longer has them.
     """
-
-    def __init__(self, root: Path, scratch: Path) -> None:
-        self.root = root
-        self.scratch = scratch
-
-    def files(self, path: str, md5: str) -> dict[str, Path] | None:
-        """An output's files by their paths in it; None where they are gone."""
-        if has_content(self.root / path, md5):
-            return files_of(self.root / path)
-        return cached_files(self.root, md5) or self._committed(path, md5)
-
-    def _committed(self, path: str, md5: str) -> dict[str, Path] | None:
-        content = git_or_none("show", f"HEAD:./{path}")
-        if content is None:
-            return None
-        file = self.scratch / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        return {"": file} if has_content(file, md5) else None
-
-
-def _compare(old: Lock, new: Lock, originals: _Originals, project: Path) -> Iterator[Outcome]:
-    before, after = old.outputs(), new.outputs()
-    for path in {**before, **after}:
-        if path not in before:
-            yield Outcome(path, (f"not in {LOCK} of the commit",))
-        elif path not in after:
-            yield Outcome(path, (f"no longer an output in {PIPELINE}",))
-        elif before[path] == after[path]:
-            yield Outcome(path, ())
-        else:
-            original = originals.files(path, before[path])
-            yield Outcome(path, tuple(_differences(path, original, files_of(project / path))))
+    if has_content(root / path, md5):
+        return files_of(root / path)
+    if cached := cached_files(root, md5):
+        return cached
+    committed = git_or_none("show", f"{commit}:./{path}")
+    if committed is None or md5_of(committed) != md5:
+        return None
+    write_bytes(scratch / path, committed)
+    return {"": scratch / path}
 
 
 def _differences(path: str, old: dict[str, Path] | None, new: dict[str, Path]) -> Iterator[str]:
     if old is None:
-        yield "how much is unknown: the commit's own version is not here (try `dvc pull`)"
+        yield "the commit's own version is not on this machine: run `dvc pull` to see how much"
         return
     for name in sorted({*old, *new}):
         where = f"{name}: " if name else ""
@@ -130,10 +105,9 @@ def _print_context(root: Path, commit: str, old: Lock, new: Lock) -> None:
             f"That {LOCK} was written for other inputs than the commit holds: {names}. "
             "Run `dvc repro` and commit its results."
         )
-    changed = git_text("status", "--porcelain", "--untracked-files=no", ".").splitlines()
+    changed = git_text("diff", "--name-only", "--relative", commit).splitlines()
     if changed:
-        names = ", ".join(line[2:].strip() for line in changed)
-        print(f"Uncommitted changes are not part of it: {names}.")
+        print(f"Changes since that commit are not part of it: {', '.join(changed)}.")
     others = [path for path, md5 in old.outputs().items() if not has_content(root / path, md5)]
     if others:
         print(f"The working tree does not hold the commit's {', '.join(others)}.")
@@ -141,10 +115,10 @@ def _print_context(root: Path, commit: str, old: Lock, new: Lock) -> None:
         print("The working tree holds all of the commit's outputs.")
 
 
-def _print_outcomes(outcomes: list[Outcome]) -> None:
+def _print_differences(differences: Mapping[str, Sequence[str]]) -> None:
     print()
-    for outcome in outcomes:
-        print(f"{'different' if outcome.differences else 'identical'}  {outcome.path}")
-        for line in outcome.differences:
+    for path, lines in differences.items():
+        print(f"{'different' if lines else 'identical'}  {path}")
+        for line in lines:
             print(f"           {line}")
     print()

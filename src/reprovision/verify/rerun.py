@@ -1,4 +1,4 @@
-"""The commit in a clone: all stages run again, without any earlier result."""
+"""Runs all stages of a commit in a clone, without any earlier result."""
 
 import os
 import shutil
