@@ -56,10 +56,13 @@ def broken_links(page: Path, text: str) -> Iterator[str]:
         if re.match(r"[a-z]+:", target):
             continue
         file = page.parent / path if path else page
-        if not file.exists() or (
-            anchor and anchor not in anchors(text if file == page else file.read_text("utf-8"))
-        ):
+        if not file.exists():
             yield target
+            continue
+        if anchor:
+            linked = text if file == page else file.read_text("utf-8")
+            if anchor not in anchors(linked):
+                yield target
 
 
 def outputs() -> set[str]:
