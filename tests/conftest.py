@@ -13,6 +13,7 @@ and without DVC, in this process:
 See `project.py` for what a project can do: `run`, `repro`, `exp`, `refused`, `runs`, `outputs`, ...
 """
 
+import json
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 # the package under test is the one beside the tests, whatever is installed
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
@@ -62,6 +64,29 @@ def clean_mlflow() -> Iterator[None]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Most tests wait for processes: one worker more than processors keeps all of them busy."""
+    return (os.cpu_count() or 1) + 1
+
+
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], Project]
+) -> Project:
+    """A project that all workers of a test session share: the first that needs it builds it."""
+    in_worker = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if in_worker else base) / name
+    done = root.with_suffix(".json")
+    with FileLock(root.with_suffix(".lock")):
+        if not done.exists():
+            project = build(root)
+            done.write_text(json.dumps({"env": project.env, "output": project.first_output}))
+    found = json.loads(done.read_text())
+    project = Project(root, found["env"])
+    project.first_output = found["output"]
+    return project
+
+
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of all projects: see `clean_environment`."""
@@ -73,7 +98,7 @@ def blank_template(
     tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
 ) -> Project:
     """A new project for others to be copied from; don't run anything in it."""
-    return projects.make(tmp_path_factory.mktemp("blank"), environment)
+    return shared(tmp_path_factory, "blank", lambda root: projects.make(root, environment))
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +109,15 @@ def reproduced_template(
 
     The first test that needs it waits for the pipeline; change nothing in it.
     """
-    project = projects.copy(blank_template, tmp_path_factory.mktemp("reproduced"))
-    done = project.repro()
-    project.first_output = done.stdout + done.stderr
-    project.commit("results")
-    return project
+
+    def build(root: Path) -> Project:
+        project = projects.copy(blank_template, root)
+        done = project.repro()
+        project.first_output = done.stdout + done.stderr
+        project.commit("results")
+        return project
+
+    return shared(tmp_path_factory, "reproduced", build)
 
 
 @pytest.fixture(scope="session")
@@ -100,10 +129,14 @@ def swept_template(
     The commit (train.lr 0.02, seed 0) is version 1 in MLflow; the experiments `seed-1` and `bad`
     (train.lr 0.0001) are versions 2 and 3. The workspace holds the last.
     """
-    project = projects.copy(reproduced_template, tmp_path_factory.mktemp("swept"))
-    project.exp("run", "--name", "seed-1", "-S", "seed=1")
-    project.exp("run", "--name", "bad", "-S", "seed=0", "-S", "train.lr=0.0001")
-    return project
+
+    def build(root: Path) -> Project:
+        project = projects.copy(reproduced_template, root)
+        project.exp("run", "--name", "seed-1", "-S", "seed=1")
+        project.exp("run", "--name", "bad", "-S", "seed=0", "-S", "train.lr=0.0001")
+        return project
+
+    return shared(tmp_path_factory, "swept", build)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from reprovision.recipes import Recipe, load_recipes
 
 TITLE = "Memory of the train stage on MNIST"
 
-SECONDS = 10
-"""Of training: after 5 the stage imports MLflow."""
+SECONDS = 15
+"""Of training: after 10 the stage imports MLflow."""
 
 
 def take(toy: bool) -> list[Sample]:

@@ -60,13 +60,13 @@ def test_each_part_runs_alone_and_keeps_its_samples_with_the_machine(
     assert all(row.result in done.stdout for row in rows)
 
 
-def test_the_page_says_of_toy_results_that_they_mean_nothing(results: Path, tmp_path: Path) -> None:
+def test_the_page_states_that_toy_results_mean_nothing(results: Path, tmp_path: Path) -> None:
     measured = sorted(path.stem for path in results.glob("*.json"))
     if not measured:
         pytest.skip("no part was measured in this session")
     write_report(results, tmp_path)
     page = (tmp_path / "performance.md").read_text(encoding="utf-8")
-    assert page.count("these figures mean nothing") == len(measured)
+    assert page.count("these numbers mean nothing") == len(measured)
     pictures = {path.name for path in (tmp_path / "images").iterdir()}
     drawn = {"fast", "recipes", "scale"}.intersection(measured)
     assert pictures == {f"performance-{name}.png" for name in drawn}

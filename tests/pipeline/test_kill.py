@@ -150,9 +150,9 @@ def test_a_killed_experiment_in_the_workspace_is_repaired_as_the_readme_describe
 @pytest.mark.ci
 def test_a_killed_run_resumes_in_the_same_mlflow_run(make_project: MakeProject) -> None:
     # long enough to be logged live
-    project = make_project(**{"train.epochs": 400, "train.batch_size": 5})
+    project = make_project(**{"train.epochs": 1000, "train.batch_size": 5})
     running = project.start("dvc", "repro")
-    _wait_for(running, "epoch   1/400")
+    _wait_for(running, "epoch    1/1000")
     _wait_until((project.root / "mlflow.db").exists)
     _wait_until(lambda: bool(project.runs()))
     assert running.poll() is None, "the run is there while it trains"
@@ -160,7 +160,7 @@ def test_a_killed_run_resumes_in_the_same_mlflow_run(make_project: MakeProject) 
     assert "training resumed from epoch" in project.repro().stdout
     (run,) = project.runs()
     assert run.info.status == "FINISHED"
-    assert [step for step, _ in project.metric(run, "train_loss")] == list(range(1, 401))
+    assert [step for step, _ in project.metric(run, "train_loss")] == list(range(1, 1001))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from reprovision.results.history import Epoch
 from reprovision.training.callbacks import Callback
 from reprovision.training.state import TrainingState
 
-START_AFTER = 5.0
+START_AFTER = 10.0
 """Seconds of training before the first call: a shorter one ends before anyone looks, and the track
 stage logs the same run."""
 
@@ -40,6 +40,7 @@ class LiveLogging(Callback):
         # new epochs; in the end the status of the run, None where training succeeded
         self._queue: SimpleQueue[list[Epoch] | str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._log, name="live-logging", daemon=True)
+        self._has_run = False
         self._warned = False
 
     def on_epoch_end(self, state: TrainingState) -> None:
@@ -57,7 +58,7 @@ class LiveLogging(Callback):
             return
         self._queue.put(status)
         self._thread.join(CLOSE_TIMEOUT)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._has_run:
             self._warn(
                 f"MLflow did not log all epochs within {CLOSE_TIMEOUT:g} s: the track stage will"
             )
@@ -79,6 +80,7 @@ class LiveLogging(Callback):
             history = self._queue.get()
             assert isinstance(history, list), "the thread starts with the first epochs"
             run = LiveRun(self.params, self.key, history, self.epoch_times)
+            self._has_run = True
             while isinstance(item := self._queue.get(), list):
                 run.log(item)
             if item is not None:
