@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from project import Project
 
-from reprovision.comparison.ranking import Board, Standing, check_metric, rank, summarize, welch
+from reprovision.comparison.ranking import Board, Standing, rank, runs_with, summarize, welch
 from reprovision.core.errors import UserError
 from reprovision.results.run import Run
 from reprovision.results.run import TestSet as Images
@@ -160,8 +160,14 @@ def test_groups_without_any_spread_are_not_judged() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match="no metric f1: choose one of accuracy, loss"):
-        check_metric([run(0.9)], "f1")
+    with pytest.raises(UserError, match="no run has the metric f1: choose one of accuracy, loss"):
+        runs_with("f1", [run(0.9)])
+
+
+def test_runs_that_lack_a_metric_are_left_out() -> None:
+    old, new = run(0.9), run(0.8, seed=1)
+    new.metrics["macro_f1"] = 0.7
+    assert runs_with("macro_f1", [old, new]) == [new]
 
 
 # ---- from real runs

@@ -194,3 +194,8 @@ def test_params_survive_yaml_and_flattening(changes: dict[str, Any]) -> None:
         Params, yaml.safe_load(yaml.safe_dump(changed(tiny_tree(), flat))), "again"
     )
     assert again == params
+
+
+def test_a_missing_element_of_a_list_is_reported() -> None:
+    with pytest.raises(UserError, match=r"train\.betas\[1\] is missing"):
+        tiny_params(**{"train.betas": [0.9]})

@@ -46,7 +46,7 @@ def test_results_that_a_commit_does_not_reproduce_are_named(reproduced: Project)
     done = reproduced.run("reprovision", "verify", check=False)
     assert done.returncode == DIFFERENT, done.stderr
     assert "network.0.weight: 1 of 36 values differ, by 0.5 at most" in done.stdout
-    assert "images: 61 → 60" in done.stdout
+    assert "images: 61 → 300" in done.stdout
     assert "does not hold the commit's models/checkpoint.safetensors." in done.stdout
     assert "identical  results/history.csv" in done.stdout
 

@@ -119,12 +119,22 @@ def rank(runs: Sequence[Run], metric: str, confidence: float = 0.95) -> list[Boa
     return sorted(boards, key=lambda board: -len(board.runs))
 
 
-def check_metric(runs: Iterable[Run], metric: str) -> None:
-    """Raises a UserError that lists the metrics where a run lacks the wanted one."""
-    for run in runs:
-        known = [name for name in METRICS if name in run.metrics]
-        if metric not in known:
-            raise UserError(f"{run.name} has no metric {metric}: choose one of {', '.join(known)}")
+def runs_with(metric: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs that have a metric: those of older versions may lack it.
+
+    Raises:
+        UserError: there are no runs, or none has the metric.
+    """
+    if not runs:
+        raise UserError(
+            "there are no finished runs yet: start some, e.g. with "
+            "`uv run dvc exp run --queue -S seed=0,1,2`, then `uv run dvc queue start`"
+        )
+    found = [run for run in runs if {metric, "loss"} <= run.metrics.keys()]
+    if not found or metric not in METRICS:
+        known = [name for name in METRICS if any(name in run.metrics for run in runs)]
+        raise UserError(f"no run has the metric {metric}: choose one of {', '.join(known)}")
+    return found
 
 
 def relevant_params(run: Run) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reprovision.comparison import formatting
-from reprovision.comparison.ranking import Board, Place, Standing, check_metric, rank
-from reprovision.core.errors import UserError
+from reprovision.comparison.ranking import Board, Place, Standing, rank, runs_with
 from reprovision.results.metrics import METRICS, Metric
 from reprovision.results.run import Run
 
@@ -29,15 +28,10 @@ def print_leaderboard(runs: Sequence[Run], metric_name: str, confidence: float =
         confidence: of the intervals.
 
     Raises:
-        UserError: there are no runs, or they lack the metric.
+        UserError: there are no runs, or none has the metric.
     """
-    if not runs:
-        raise UserError(
-            "there are no finished runs yet: start some, e.g. with "
-            "`uv run dvc exp run --queue -S seed=0,1,2`, then `uv run dvc queue start`"
-        )
-    check_metric(runs, metric_name)
-    metric, boards = METRICS[metric_name], rank(runs, metric_name, confidence)
+    found = runs_with(metric_name, runs)
+    metric, boards = METRICS[metric_name], rank(found, metric_name, confidence)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     for board in boards:
         test_set = board.test_set
@@ -51,6 +45,9 @@ def print_leaderboard(runs: Sequence[Run], metric_name: str, confidence: float =
                 f"[dim]{formatting.count(board.repeats, 'older run')} of the same params, code and "
                 "seed, but with other metrics, left out.[/]"
             )
+    if lacking := len(runs) - len(found):
+        without = formatting.count(lacking, "run")
+        console.print(f"[dim]{without} without {metric.title} left out.[/]")
     for line in _legend(boards, metric, confidence):
         console.print(f"[dim]{escape(line)}[/]")
 

@@ -36,8 +36,11 @@ def _dotted_key(tree: Any, found: ErrorDetails) -> str:
         if isinstance(tree, dict) and part in tree:
             key, tree = f"{key}.{part}", tree[part]
         elif isinstance(tree, list) and isinstance(part, int):
-            key, tree = f"{key}[{part}]", tree[part]
-    return (f"{key}.{found['loc'][-1]}" if found["type"] == "missing" else key).removeprefix(".")
+            # an element may be missing
+            key, tree = f"{key}[{part}]", dict(enumerate(tree)).get(part)
+    if found["type"] == "missing" and isinstance(found["loc"][-1], str):
+        key += f".{found['loc'][-1]}"
+    return key.removeprefix(".")
 
 
 def _hint(key: str, known: list[str]) -> str:

@@ -21,7 +21,7 @@ from reprovision.core.yaml_files import Section
 TIMEOUT = 30
 """Seconds without a byte after which a mirror is given up."""
 
-Mirrors = list[Annotated[str, Field(pattern=r"^https?://[^\s]+/$")]]
+Mirrors = Annotated[list[Annotated[str, Field(pattern=r"^https?://[^\s]+/$")]], Field(min_length=1)]
 Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
 
 

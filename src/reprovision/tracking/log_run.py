@@ -162,10 +162,11 @@ def _log_epochs(
     logged = client.get_metric_history(run_id, "train_loss")
     last = max((metric.step for metric in logged), default=0)
     new = [epoch for epoch in epochs if epoch.epoch > last]
-    now = int(time.time() * 1000)
+    # the epochs before an interruption ended before all others
+    earliest = min(times.values(), default=int(time.time() * 1000))
     for start in range(0, len(new), EPOCHS_PER_CALL):
         metrics = [
-            Metric(name, value, times.get(epoch.epoch, now), epoch.epoch)
+            Metric(name, value, times.get(epoch.epoch, earliest), epoch.epoch)
             for epoch in new[start : start + EPOCHS_PER_CALL]
             for name, value in vars(epoch).items()
             if name != "epoch" and value is not None
