@@ -29,6 +29,8 @@ def some_in_ci(seeds: int, in_ci: int) -> list[Any]:
     return [pytest.param(seed, marks=[pytest.mark.ci] * (seed < in_ci)) for seed in range(seeds)]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_every_stage_can_be_killed(project: Project, reproduced_template: Project) -> None:
     dice = random.Random(0)
     for number, stage in enumerate(STAGES):

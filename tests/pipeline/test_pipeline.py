@@ -185,6 +185,8 @@ def test_all_pictures_are_there_without_any_browser(reproduced_template: Project
             image.load()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_queued_experiments_set_up_a_new_store_together_and_run_the_code_they_were_queued_with(
     reproduced: Project,
 ) -> None:
@@ -214,6 +216,8 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_real_mnist_is_shared_by_all_experiments(
     make_project: MakeProject, mnist_archives: Path
 ) -> None:

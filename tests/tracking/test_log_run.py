@@ -256,6 +256,8 @@ def test_an_mlflow_run_reads_like_the_results_themselves(inside: Project) -> Non
 # ---- servers
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_dead_server_loses_nothing_and_a_new_one_is_filled(
     reproduced: Project, mlflow_server: StartServer
 ) -> None:
