@@ -1,11 +1,10 @@
 """Numbers and verdicts as text, the same in every form of the reports."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reprovision.comparison.comparison import Change, Comparison, Pairing, Verdict
+from reprovision.core.yaml_files import as_text
 from reprovision.results.history import Epoch, best_epoch
 from reprovision.results.metrics import Metric
 from reprovision.results.run import Run
@@ -121,14 +120,9 @@ def named_p(p: float | None) -> str:
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
-def param(found: Any) -> str:
-    """A param as params.yaml has it."""
-    return found if isinstance(found, str) else json.dumps(found, default=str)
-
-
 def params_table(comparison: Comparison) -> Table:
     """The params that differ."""
-    rows = [(c.name, param(c.base), param(c.head)) for c in comparison.params]
+    rows = [(c.name, as_text(c.base), as_text(c.head)) for c in comparison.params]
     return Table(("param", *_names(comparison)), rows)
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from reprovision.comparison import formatting
 from reprovision.comparison.ranking import Board, Place, Standing, rank, runs_with
+from reprovision.core.yaml_files import as_text
 from reprovision.results.metrics import METRICS, Metric
 from reprovision.results.run import Run
 
@@ -72,7 +73,7 @@ def _cells(place: Place, board: Board, metric: Metric) -> list[str]:
     group, summary = place.group, place.group.summary
     # a run of another version may lack a param
     params = (group.params[key] for key in board.varying)
-    cells = [escape("–" if value is None else formatting.param(value)) for value in params]
+    cells = [escape("–" if value is None else as_text(value)) for value in params]
     cells += [str(len(group.runs)), formatting.value(metric, summary.mean)]
     if summary.sd is None or summary.margin is None:
         cells += ["", ""]

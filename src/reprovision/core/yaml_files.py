@@ -69,4 +69,4 @@ def leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
 
 def as_text(value: Any) -> str:
     """A plain value as params.yaml has it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)

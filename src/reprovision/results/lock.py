@@ -11,6 +11,9 @@ from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of
 from reprovision.core.yaml_files import leaves, parse_yaml
 
+CODE = ("src/", "stages/")
+"""Beginnings of the paths of code among the dependencies of a stage."""
+
 TEST_STAGES = ("prepare", "train", "evaluate")
 """The stages that the test metrics come from."""
 
@@ -58,7 +61,7 @@ class Lock:
     def code(self) -> str:
         """Names the code of training: a digest of what its stage read that no stage wrote."""
         read = ((path, md5) for (stage, path), md5 in self.inputs().items() if stage == "train")
-        code = sorted(f"{path} {md5}" for path, md5 in read if path.startswith(("src/", "stages/")))
+        code = sorted(f"{path} {md5}" for path, md5 in read if path.startswith(CODE))
         return digest_of(*(line.encode() for line in code))
 
 
@@ -92,5 +95,5 @@ def _number(value: Any) -> Any:
 def code_files(pipeline: Path, stage: str) -> list[Path]:
     """The Python files that a dvc.yaml lists as dependencies of a stage, in order."""
     deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
-    code = [Path(dep) for dep in deps if dep.startswith(("src/", "stages/"))]
+    code = [Path(dep) for dep in deps if dep.startswith(CODE)]
     return sorted({f for path in code for f in ([path] if path.is_file() else path.rglob("*.py"))})
