@@ -69,6 +69,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test gets half an hour: it must pass on a busy machine, too."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 def shared(
     tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], Project]
 ) -> Project:

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import project as projects
 import pytest
-from conftest import MakeProject
+from conftest import MakeProject, shared
 from project import ROOT, Project
 
 STAGES = ("prepare", "train", "evaluate", "export", "track")
@@ -27,6 +28,20 @@ LASTS = {"prepare": 0.3, "train": 1.5, "evaluate": 1.5, "export": 1.0, "track": 
 def some_in_ci(seeds: int, in_ci: int) -> list[Any]:
     """Seeds of random kills; .ci/run takes the first of them."""
     return [pytest.param(seed, marks=[pytest.mark.ci] * (seed < in_ci)) for seed in range(seeds)]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, reproduced_template: Project) -> Project:
+    """What the killed experiments would have given without a kill; change nothing in it."""
+
+    def build(root: Path) -> Project:
+        project = projects.copy(reproduced_template, root)
+        project.set_params(**{"train.lr": 0.01})
+        project.commit("params")
+        project.repro()
+        return project
+
+    return shared(tmp_path_factory, "undisturbed", build)
 
 
 @pytest.mark.slow
@@ -90,7 +105,7 @@ def test_dvc_repro_can_be_killed_at_any_moment(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", some_in_ci(10, 2))
 def test_a_temporary_experiment_can_be_killed_at_any_moment(
-    reproduced: Project, make_project: MakeProject, seed: int
+    reproduced: Project, undisturbed: Project, seed: int
 ) -> None:
     dice = random.Random(seed)
     flags = ("run", "--temp", "-S", "train.lr=0.01", "--name", "again")
@@ -104,14 +119,14 @@ def test_a_temporary_experiment_can_be_killed_at_any_moment(
     reproduced.exp("apply", "again")
     # brings the receipt of MLflow's run, which no experiment carries
     reproduced.repro()
-    _assert_whole(reproduced, _undisturbed(make_project))
+    _assert_whole(reproduced, undisturbed)
     assert not _duplicate_points(reproduced)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", some_in_ci(10, 2))
 def test_a_queue_worker_can_be_killed_at_any_moment(
-    reproduced: Project, make_project: MakeProject, seed: int
+    reproduced: Project, undisturbed: Project, seed: int
 ) -> None:
     dice = random.Random(seed)
     reproduced.exp("run", "--queue", "-S", "train.lr=0.01", "--name", "again")
@@ -125,7 +140,7 @@ def test_a_queue_worker_can_be_killed_at_any_moment(
     reproduced.exp("apply", "anew")
     # brings the receipt of MLflow's run, which no experiment carries
     reproduced.repro()
-    _assert_whole(reproduced, _undisturbed(make_project))
+    _assert_whole(reproduced, undisturbed)
     assert not _duplicate_points(reproduced)
 
 
@@ -193,13 +208,6 @@ def _run_again(project: Project, *command: str) -> None:
         (project.root / ".dvc" / "tmp" / "rwlock").unlink()
         done = project.run(*command)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _undisturbed(make_project: MakeProject) -> Project:
-    """The same experiment without a kill."""
-    project = make_project(reproduced=True, **{"train.lr": 0.01})
-    project.repro()
-    return project
 
 
 def _assert_whole(project: Project, undisturbed: Project, several: bool = False) -> None:
