@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.samples import Sample, cases, median, series
 from reprovision.core.files import write_bytes
 
-BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
+BLUE, GREEN, ORANGE, GREY = "#2563a8", "#2e8b57", "#d9711c", "#8a8a8a"
 
 
 def draw_fast(samples: Sequence[Sample], path: Path) -> None:
@@ -42,13 +42,14 @@ def draw_recipes(samples: Sequence[Sample], path: Path) -> None:
     figure, axes = _axes((7.5, 4), title, "")
     variants = {
         "tutorial": (GREY, "tutorial's loop"),
-        "fp32": (ORANGE, "ours, fp32"),
-        "auto": (BLUE, "ours, precision auto"),
+        "portable": (GREEN, "ours, portable"),
+        "fp32": (ORANGE, "ours, native fp32"),
+        "auto": (BLUE, "ours, native, precision auto"),
     }
     for index, (variant, (colour, label)) in enumerate(variants.items()):
         rates = [median(series(samples, r, variant, "images_per_second")) / 1000 for r in recipes]
-        places = np.arange(len(recipes)) + (index - 1) * 0.27
-        bars = axes.bar(places, rates, 0.25, color=colour, label=label)
+        places = np.arange(len(recipes)) + (index - 1.5) * 0.21
+        bars = axes.bar(places, rates, 0.19, color=colour, label=label)
         axes.bar_label(bars, fmt="%.0f", fontsize=8)
     axes.set_xticks(range(len(recipes)), recipes)
     axes.legend()

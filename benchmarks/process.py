@@ -15,6 +15,8 @@ from typing import Any
 
 from benchmarks.samples import Sample
 from reprovision.core.memory import keep_freed_memory
+from reprovision.core.numerics import Numerics, read_numerics, set_numerics
+from reprovision.recipes import load_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository."""
@@ -73,10 +75,19 @@ def measure(case: str, variant: str, number: int, worker: str, **arguments: Any)
 
 def _main() -> None:
     module, function = sys.argv[1].split(".")
+    arguments = json.loads(sys.argv[2])
     if module in OURS:
+        set_numerics(_numerics(arguments))
         keep_freed_memory()
     worker = getattr(importlib.import_module(f"benchmarks.workers.{module}"), function)
-    print(json.dumps(worker(**json.loads(sys.argv[2]))))
+    print(json.dumps(worker(**arguments)))
+
+
+def _numerics(arguments: dict[str, Any]) -> Numerics:
+    """Those that a worker asks for, else its recipe's, else those of params.yaml."""
+    recipe = load_recipes().get(arguments.get("recipe", ""))
+    given = arguments.get("numerics") or (recipe.params["numerics"] if recipe else None)
+    return given or read_numerics(ROOT / "params.yaml")
 
 
 if __name__ == "__main__":

@@ -10,3 +10,10 @@ from pathlib import Path
 # DVC runs queued experiments in a copy of the repository: the package beside this file is the one
 # they were queued with, and an installed one may have been edited since
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from reprovision.core.numerics import read_numerics, set_numerics
+from reprovision.core.stage import handle_errors
+
+# before a stage imports any library that computes
+if status := handle_errors(lambda: set_numerics(read_numerics())):
+    sys.exit(status)

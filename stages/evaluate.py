@@ -8,38 +8,46 @@ from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info, load_origins, load_split
 from reprovision.evaluation import plots
 from reprovision.models.checkpoint import load_checkpoint
+from reprovision.models.hardware import describe_hardware, describe_numerics, set_threads
 from reprovision.models.inference import predict
 from reprovision.results import layout
 from reprovision.results.dataset import summarize
 from reprovision.results.history import read_history
 from reprovision.results.metrics import measure, measure_classes, write_class_metrics
+from reprovision.results.numerics import Numerics
 from reprovision.results.predictions import predictions_from, write_predictions
 
 
 def main() -> None:
     """Writes what the model predicts for the test images, and how good that is."""
-    params = load_params().evaluate
+    params = load_params()
+    set_threads(params)
     test, origins = load_split(layout.PREPARED, "test"), load_origins(layout.PREPARED, "test")
-    checkpoint = load_checkpoint(layout.CHECKPOINT)
-    logits = predict(checkpoint.classifier, torch.from_numpy(test.images), params.batch_size)
+    checkpoint, evaluate = load_checkpoint(layout.CHECKPOINT), params.evaluate
+    logits = predict(checkpoint.classifier, torch.from_numpy(test.images), evaluate.batch_size)
     names = checkpoint.header.dataset.classes
     predictions = predictions_from(logits.numpy(), test.labels, names, origins)
-    metrics = measure(predictions, params.confidence, params.bins)
-    classes = measure_classes(predictions, params.confidence)
+    metrics = measure(predictions, evaluate.confidence, evaluate.bins)
+    classes = measure_classes(predictions, evaluate.confidence)
 
     write_predictions(layout.PREDICTIONS, predictions)
     write_class_metrics(layout.CLASS_METRICS, classes)
     write_json(layout.TEST_METRICS, metrics)
     # names the test set in Git: metrics over other images are not compared as if over the same
     write_json(layout.DATASET_SUMMARY, summarize(load_info(layout.PREPARED)).model_dump())
+    hardware = describe_hardware(checkpoint.classifier.device, logits.dtype)
+    numerics = Numerics(
+        training=checkpoint.header.numerics, evaluation=describe_numerics(params, hardware)
+    )
+    write_json(layout.NUMERICS, numerics.model_dump())
     plots.draw_confusion_matrix(predictions, layout.CONFUSION_MATRIX)
-    plots.draw_recall(classes, params.confidence, layout.RECALL)
-    plots.draw_reliability(predictions, params.bins, layout.RELIABILITY)
+    plots.draw_recall(classes, evaluate.confidence, layout.RECALL)
+    plots.draw_reliability(predictions, evaluate.bins, layout.RELIABILITY)
     plots.draw_curves(read_history(layout.HISTORY), layout.CURVES)
-    plots.draw_errors(test.images, predictions, params.mistakes, layout.MISTAKES)
+    plots.draw_errors(test.images, predictions, evaluate.mistakes, layout.MISTAKES)
     print(
         f"test accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} images "
-        f"({params.confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
+        f"({evaluate.confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
         f"{metrics['accuracy_high']:.2%}), loss {metrics['loss']:.4f}"
     )
 

@@ -1,22 +1,23 @@
 """export: from a checkpoint to an ONNX model with its card, compared with PyTorch on all tests."""
 
-from dataclasses import asdict
-
-from reprovision.core.files import md5_of_file, write_json, write_text
+from reprovision.core.files import digest_of_file, md5_of_file, write_json, write_text
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_split
 from reprovision.exporting.card import Facts, write_card
 from reprovision.exporting.onnx import check_parity, export_onnx
 from reprovision.models.checkpoint import load_checkpoint
+from reprovision.models.hardware import set_threads
 from reprovision.results import layout
 from reprovision.results.metrics import measure, measure_classes
 from reprovision.results.predictions import read_predictions
+from reprovision.tracking.environment import save_export_check
 
 
 def main() -> None:
     """Writes the model and its card; fails where the model disagrees with PyTorch."""
     params, checkpoint = load_params(), load_checkpoint(layout.CHECKPOINT)
+    set_threads(params)
     export_onnx(checkpoint, layout.ONNX_MODEL)
     test = load_split(layout.PREPARED, "test")
     parity = check_parity(checkpoint, layout.ONNX_MODEL, test, params.export.tolerance)
@@ -27,7 +28,10 @@ def main() -> None:
     md5 = md5_of_file(layout.CHECKPOINT)
     facts = Facts(checkpoint, md5, params, metrics, classes, parity)
     write_text(layout.CARD, write_card(facts))
-    write_json(layout.EXPORT_REPORT, asdict(parity))
+    write_json(
+        layout.EXPORT_REPORT, {"images": parity.images, "same_predictions": parity.same_predictions}
+    )
+    save_export_check(digest_of_file(layout.CHECKPOINT), parity.max_difference)
     size = layout.ONNX_MODEL.stat().st_size / 1024
     print(
         f"model.onnx, {size:,.0f} KiB: same class as PyTorch for {parity.same_predictions:,} of "

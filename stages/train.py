@@ -7,6 +7,7 @@ from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info, load_split
 from reprovision.models.checkpoint import save_checkpoint
 from reprovision.models.classifier import count_parameters
+from reprovision.models.hardware import choose_precision, describe_hardware, describe_numerics
 from reprovision.results import layout
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.history import write_history
@@ -24,13 +25,15 @@ def main() -> None:
     training = training_key(params, info)
     key = run_key(params, training)
     state = loop.start(params, info)
-    hardware = loop.describe_hardware(state, params)
-    count = count_parameters(state.classifier)
+    device = state.classifier.device
+    hardware = describe_hardware(device, choose_precision(params, device))
+    numerics = describe_numerics(params, hardware)
     print(
-        f"{params.model.name}, {count:,} parameters; {', '.join(map(' '.join, hardware.items()))}"
+        f"{params.model.name}, {count_parameters(state.classifier):,} parameters; "
+        f"{', '.join(map(' '.join, hardware.items()))}, numerics {params.numerics}"
     )
 
-    resume = ResumeFolder(layout.resume_folder(), training, hardware)
+    resume = ResumeFolder(layout.resume_folder(), training, numerics)
     if resume.restore(state):
         print(f"training resumed from epoch {len(state.history)}")
     progress = Progress(params.train.epochs, len(state.history), len(train))
@@ -39,10 +42,10 @@ def main() -> None:
         began = time.perf_counter()
         loop.train(state, train, val, params, callbacks)
         seconds = time.perf_counter() - began
-        save_checkpoint(layout.CHECKPOINT, state.saved_model, params.model, info)
+        save_checkpoint(layout.CHECKPOINT, state.saved_model, params.model, info, numerics)
         # also where all epochs were trained before an interruption
         write_history(layout.HISTORY, state.history)
-        save_environment(key, seconds, live.epoch_times, hardware)
+        save_environment(key, seconds, live.epoch_times, hardware | numerics)
     resume.delete()
 
 

@@ -32,8 +32,13 @@ from filelock import FileLock
 # the package under test is the one beside the tests, whatever is installed
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-import project as projects
-from project import ROOT, STRIPPED, Project, tiny_params
+from reprovision.core.numerics import set_numerics
+
+# as in the stages, before anything loads a library that computes
+set_numerics("portable")
+
+import project as projects  # noqa: E402
+from project import ROOT, STRIPPED, Project, tiny_params  # noqa: E402
 
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",

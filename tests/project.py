@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from reprovision.core.numerics import FAMILIES
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -57,6 +59,27 @@ TINY: dict[str, Any] = {
 STRIPPED = ("DVC_", "MLFLOW_", "GIT_", "REPROVISION_")
 """Variables of these names belong to the caller and never reach a project."""
 
+NOT_INHERITED = (*STRIPPED, *FAMILIES)
+"""Those of this process, which computes as with portable numerics, don't reach one either."""
+
+
+HOSTILE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "DNNL_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "AUTO",
+    "MKL_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OMP_DYNAMIC": "true",
+    "OMP_THREAD_LIMIT": "1",
+    "GOMP_SPINCOUNT": "1",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "OPENBLAS_NUM_THREADS": "3",
+}
+"""What a user may have set; each would change bytes, or the time to wait for them."""
+
 
 def clean_environment(home: Path) -> dict[str, str]:
     """The environment of commands in a project: this interpreter's tools, nobody's settings.
@@ -64,7 +87,7 @@ def clean_environment(home: Path) -> dict[str, str]:
     Args:
         home: an empty folder for what DVC keeps outside repositories.
     """
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(STRIPPED)}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_INHERITED)}
     # `python` and `dvc` are those of the running interpreter
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     (home / "global").mkdir(parents=True, exist_ok=True)
@@ -286,11 +309,8 @@ def tiny_params(**changes: Any) -> "Params":
     return parse_section(Params, tiny_tree(**changes), "params")
 
 
-def make(root: Path, env: Mapping[str, str]) -> Project:
-    """A new project: the repository's files as they are now, with tiny params, committed.
-
-    Nothing that the pipeline makes is there, and neither is dvc.lock.
-    """
+def listed_files(env: Mapping[str, str]) -> list[str]:
+    """The repository's files as they are now, without those that Git ignores."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -299,10 +319,17 @@ def make(root: Path, env: Mapping[str, str]) -> Project:
         text=True,
         check=True,
     ).stdout
-    for name in listed.rstrip("\0").split("\0"):
-        made = name == "dvc.lock" or name.startswith(("results/", "models/"))
-        # a file may be listed and deleted already
-        if not made and (ROOT / name).is_file():
+    # a file may be listed and deleted already
+    return [name for name in listed.rstrip("\0").split("\0") if (ROOT / name).is_file()]
+
+
+def make(root: Path, env: Mapping[str, str]) -> Project:
+    """A new project: the repository's files as they are now, with tiny params, committed.
+
+    Nothing that the pipeline makes is there, and neither is dvc.lock.
+    """
+    for name in listed_files(env):
+        if not (name == "dvc.lock" or name.startswith(("results/", "models/"))):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, root / name)
     project = Project(root, env)

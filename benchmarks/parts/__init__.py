@@ -14,6 +14,7 @@ from benchmarks.samples import Row, Sample
 NAMES = (
     "fast",
     "recipes",
+    "numerics",
     "overhead",
     "inference",
     "latency",

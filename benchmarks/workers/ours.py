@@ -12,10 +12,10 @@ from benchmarks.workers.params import params_of
 from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
 from reprovision.models.classifier import build_model
+from reprovision.models.hardware import set_threads
 from reprovision.models.inference import score
 from reprovision.training import loop
 from reprovision.training.callbacks import Callback
-from reprovision.training.hardware import set_threads
 from reprovision.training.running_metrics import RunningMetrics
 
 
@@ -82,7 +82,7 @@ def evaluate(recipe: str, prepared: str, images: int | None = None) -> dict[str,
     """Scores the test images with new parameters, after one batch to warm up."""
     params, info = params_of(recipe), load_info(prepared)
     test = head(load_split(prepared, "test"), images)
-    set_threads(params.train)
+    set_threads(params)
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
     with TemporaryDirectory() as folder:
         # as the evaluate stage gets it

@@ -11,9 +11,9 @@ from benchmarks.workers.ours import head
 from benchmarks.workers.params import params_of
 from reprovision.core.params import Params
 from reprovision.data.dataset import DatasetInfo, Split, load_info, load_split
+from reprovision.models.hardware import autocast, choose_precision
 from reprovision.training import loop
 from reprovision.training.factories import build_loss
-from reprovision.training.hardware import autocast, choose_precision
 
 
 def compare(
@@ -51,7 +51,7 @@ def _bare_steps(params: Params, info: DatasetInfo, split: Split) -> float:
     labels = torch.from_numpy(split.labels[:size].copy())
     loss_function = build_loss(params.train)
     device = torch.device("cpu")
-    precision = choose_precision(params.train, device)
+    precision = choose_precision(params, device)
     began = time.perf_counter()
     for start in range(0, len(split), size):
         # the last batch may be smaller

@@ -9,10 +9,3 @@ Packages from the lowest layer up; imports only point down, as tests/test_archit
     tracking, verify                            MLflow; a commit run again
     recipes, cli                                ready-made params; the command line
 """
-
-import os
-
-# A thread of OpenMP spins while it waits for work. On a machine with other load, this takes CPU
-# time from the threads that work: training of small networks took ten times as long. A hundredth
-# of the default wait costs nothing on an idle machine. Read when torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")

@@ -21,8 +21,8 @@ class Recipe(Section):
         about: the purpose.
         accuracy: expected on the test images, in percent.
         seconds: expected for the training loop, on two cores with AVX512-BF16.
-        params: dotted keys and values; all of data, model and train, so that the result does not
-            depend on params.yaml.
+        params: dotted keys and values; numerics and all of data, model and train, so that the
+            result does not depend on params.yaml.
     """
 
     about: str

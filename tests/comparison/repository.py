@@ -11,11 +11,12 @@ from click.testing import CliRunner
 from project import Project
 
 from reprovision.cli import main
-from reprovision.core.files import write_json
+from reprovision.core.files import md5_of_file, write_json
 from reprovision.results.metrics import measure
 from reprovision.results.predictions import Predictions, write_predictions
 
 CLASSES = ("cat", "dog")
+PREDICTIONS = "results/predictions.csv"
 
 
 class Repository(Project):
@@ -57,7 +58,7 @@ class Repository(Project):
             confidence=confidence,
             loss=np.where(errs, 2.0, -np.log(confidence)) - gain,
         )
-        write_predictions(self.root / "results/predictions.csv", predictions)
+        write_predictions(self.root / PREDICTIONS, predictions)
         write_json(self.root / "results/test.json", measure(predictions, 0.95, 15))
         write_json(
             self.root / "results/dataset.json",
@@ -76,12 +77,13 @@ class Repository(Project):
 
     def lock(self) -> None:
         """Writes a dvc.lock that describes the files as they are."""
-        lock = {"schema": "2.0", "stages": {"evaluate": {"outs": [self._out()]}}}
+        outs = [
+            {"path": path, "md5": md5_of_file(self.root / file)}
+            # what is trained differs where params do
+            for path, file in (("models/checkpoint.safetensors", "params.yaml"), (PREDICTIONS,) * 2)
+        ]
+        lock = {"schema": "2.0", "stages": {"evaluate": {"outs": outs}}}
         self.root.joinpath("dvc.lock").write_text(json.dumps(lock))
-
-    def _out(self) -> dict[str, str]:
-        output = self.run("md5sum", "results/predictions.csv").stdout
-        return {"path": "results/predictions.csv", "md5": output.split()[0]}
 
     def diff(self, *arguments: str, status: int = 0) -> str:
         """The stdout of `reprovision diff`; run in this process, which saves its start."""

@@ -9,8 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import MakeProject
 from repository import Repository
+
+from reprovision.core.files import write_json
 
 
 @pytest.fixture
@@ -51,7 +54,40 @@ def test_the_level_of_the_test_can_be_chosen(repository: Repository) -> None:
 
 def test_equal_predictions_are_no_difference(repository: Repository) -> None:
     repository.result(range(7))
-    assert "No difference: both predict the same class" in repository.diff("HEAD", "HEAD")
+    repository.result(range(7), lr=0.2)
+    assert "No difference: both predict the same class" in repository.diff("HEAD~1", "HEAD")
+
+
+def test_identical_outputs_are_reported_in_one_line(repository: Repository) -> None:
+    repository.result(range(7))
+    repository.run("git", "commit", "--allow-empty", "--message", "Only the README")
+    lines = repository.diff("HEAD~1", "HEAD").split("\n\n")
+    assert lines[1:] == [
+        "Identical: all 2 outputs of HEAD are those of HEAD~1, byte for byte. Accuracy: 93.00%.",
+        "",
+    ]
+    markdown = repository.diff("HEAD~1", "HEAD", "--md")
+    assert "Identical: all 2 outputs" in markdown and "| ---" not in markdown
+    assert repository.gate("--fail-if", "worse", "--min", "accuracy=0.9", status=0)
+    assert "accuracy is 0.93" in repository.gate("--min", "accuracy=0.95", status=3)
+
+
+def test_results_that_dvc_lock_does_not_describe_are_not_identical(repository: Repository) -> None:
+    repository.result(range(7))
+    path = repository.root / "results/predictions.csv"
+    path.write_text(path.read_text().replace("dog,cat", "dog,dog"))
+    assert "Identical" not in repository.diff("HEAD", "workspace")
+
+
+def test_other_native_numerics_is_named(repository: Repository) -> None:
+    for commit, threads in enumerate(("2", "1")):
+        stage = {"numerics": "native", "threads": threads}
+        write_json(
+            repository.root / "results/numerics.json", {"training": stage, "evaluation": stage}
+        )
+        repository.result(range(2 + commit))
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "computed with other native numerics: threads 2 → 1." in output
 
 
 def test_a_dvc_lock_with_a_merge_conflict_is_reported(repository: Repository) -> None:
@@ -179,7 +215,7 @@ def test_params_of_stages_that_have_not_run_again_do_not_count(repository: Repos
     lock["stages"]["track"] = {"params": {"params.yaml": {"train": {"lr": 0.5}}}}
     (repository.root / "dvc.lock").write_text(json.dumps(lock))
     output = repository.diff("main")
-    assert "All params are the same." in output
+    assert "train.lr" not in output
     assert "made with another" not in output
 
 
@@ -194,7 +230,7 @@ def test_a_number_is_the_same_however_yaml_writes_it(repository: Repository) -> 
     repository.commit("a small learning rate")
     output = repository.diff("HEAD", "workspace")
     assert "made with another" not in output
-    assert "All params are the same." in output
+    assert "train.lr" not in output
 
 
 def test_metrics_that_are_no_numbers_are_refused_in_one_sentence(repository: Repository) -> None:
@@ -205,8 +241,9 @@ def test_metrics_that_are_no_numbers_are_refused_in_one_sentence(repository: Rep
 
 def test_a_run_whose_params_do_not_name_the_bins_is_compared(repository: Repository) -> None:
     repository.result(range(2))
+    repository.result(range(3))
     (repository.root / "params.yaml").write_text("train: {lr: 0.1}")
-    assert "calibration error" in repository.diff("main", "workspace")
+    assert "calibration error" in repository.diff("HEAD~1", "workspace")
 
 
 def test_a_test_set_of_one_image_is_compared(repository: Repository) -> None:
@@ -346,7 +383,7 @@ def test_a_real_change_is_shown_with_thumbnails_and_curves_in_one_file(
 
 def test_an_experiment_is_found_by_its_name(make_project: MakeProject) -> None:
     project = make_project(reproduced=True)
-    project.exp("run", "--name", "faster", "-S", "train.lr=0.02")
+    project.exp("run", "--name", "faster", "-S", "train.lr=0.03")
     project.git("checkout", "--quiet", "--force", "main")
     output = project.run("reprovision", "diff", "main", "faster").stdout
     assert re.match(r"main \(.*\) → faster \(experiment [0-9a-f]{7}\)", output)
@@ -356,6 +393,10 @@ def test_an_experiment_is_found_by_its_name(make_project: MakeProject) -> None:
 def test_curves_that_the_cache_lacks_are_reported_as_missing(make_project: MakeProject) -> None:
     project = make_project(reproduced=True)
     shutil.rmtree(project.root / ".dvc/cache")
+    # as if the model had been exported differently
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text())
+    lock["stages"]["export"]["outs"][0]["md5"] = "1" * 32 + ".dir"
+    (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
     output = project.run("reprovision", "diff").stdout
     assert "The training curves of main are not shown" in output
     assert re.search(r"^workspace .* of 2: val_loss", output, re.MULTILINE)

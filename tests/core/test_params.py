@@ -162,6 +162,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.device", "cuda"),
+        ("train.precision", "bf16"),
+        ("train.compile", True),
+        ("train.threads", "auto"),
+    ],
+)
+def test_portable_numerics_refuses_what_differs_from_machine_to_machine(
+    key: str, value: object
+) -> None:
+    with pytest.raises(UserError, match=r"numerics=portable .*" + key):
+        tiny_params(**{key: value})
+    assert tiny_params(numerics="native", **{key: value})
+
+
 PLAIN = flatten(tiny_params())
 
 
@@ -173,6 +190,7 @@ def test_flat_keys_are_dotted_and_complete() -> None:
 
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "numerics": st.just("native"),
     "seed": st.integers(0, 2**32 - 1),
     "data.limit": st.none() | st.integers(1, 10**9),
     "data.val_fraction": st.floats(0.01, 0.99),

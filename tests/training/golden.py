@@ -44,6 +44,7 @@ SAME: dict[str, Any] = {
     "data.channels": 1,
     "data.limit": 100,
     "data.val_fraction": 0.2,
+    "numerics": "portable",
     "train.epochs": 2,
     "train.device": "cpu",
     "train.precision": "fp32",

@@ -30,7 +30,7 @@ def test_an_optimizer_is_torchs_with_the_options_of_the_params(
     name: str, kind: type[torch.optim.Optimizer], options: dict[str, Any]
 ) -> None:
     changes = {"optimizer": name, "lr": 0.01, "weight_decay": 0.03} | options
-    params = tiny_params(**{f"train.{key}": value for key, value in changes.items()}).train
+    params = tiny_params(**{f"train.{key}": value for key, value in changes.items()})
     model = nn.Linear(3, 2)
     (optimizer,) = build_optimizers(params, model)
     assert type(optimizer) is kind
@@ -45,7 +45,7 @@ def test_an_optimizer_is_torchs_with_the_options_of_the_params(
 def test_muon_optimizes_the_inner_matrices_and_adamw_the_rest() -> None:
     params = tiny_params(**{"train.optimizer": "muon", "train.muon_lr": 0.1})
     model = build_model(params.model, (1, 8, 8), 10, [0.5], [0.5])
-    muon, adamw = build_optimizers(params.train, model)
+    muon, adamw = build_optimizers(params, model)
     (inner,), (rest,) = muon.param_groups, adamw.param_groups
     assert [weight.numel() for weight in inner["params"]] == [4 * 1 * 3 * 3, 32 * 64]
     assert (inner["initial_lr"], rest["initial_lr"]) == (0.1, 0.02)

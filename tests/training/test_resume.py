@@ -97,8 +97,13 @@ EVERYTHING = {
             for name in ("sgd", "adam", "adamw", "rmsprop", "muon")
         ),
         {"train.optimizer": "sgd", "train.nesterov": True},
-        {"train.optimizer": "muon", "train.precision": "bf16", "model.conv.channels": [8, 16]},
-        {"train.precision": "bf16", "model.conv.batch_norm": True},
+        {
+            "numerics": "native",
+            "train.optimizer": "muon",
+            "train.precision": "bf16",
+            "model.conv.channels": [8, 16],
+        },
+        {"numerics": "native", "train.precision": "bf16", "model.conv.batch_norm": True},
         {"train.keep": "last", "data.val_fraction": 0.0},
         {"model.name": "mlp", "train.schedule": "one_cycle"},
     ],
@@ -121,10 +126,10 @@ def test_interrupted_training_ends_with_the_same_bytes(
     assert _bytes(state, params, path) == _bytes(uninterrupted, params, path)
 
 
-def _leave_a_state(root: Path, key: str = "key", **hardware: str) -> TrainingState:
+def _leave_a_state(root: Path, key: str = "key", **numerics: str) -> TrainingState:
     params = _params(**{"train.epochs": 1, "train.ema": 0.9, "model.conv.channels": [4, 6]})
     state = loop.start(params, _info())
-    loop.train(state, TRAIN, VAL, params, [ResumeFolder(root, key, hardware)])
+    loop.train(state, TRAIN, VAL, params, [ResumeFolder(root, key, numerics)])
     return state
 
 
@@ -145,7 +150,7 @@ def _strides(state: TrainingState) -> list[tuple[int, ...]]:
     return [tensor.stride() for tensor in [*models, *state.best.values(), *kept]]
 
 
-def test_a_state_from_other_hardware_is_ignored(tmp_path: Path) -> None:
+def test_a_state_that_was_computed_otherwise_is_ignored(tmp_path: Path) -> None:
     _leave_a_state(tmp_path, threads="1")
     fresh = _fresh()
     other = ResumeFolder(tmp_path, "key", {"threads": "2"})

@@ -15,8 +15,9 @@ from reprovision.comparison.statistics import (
     unpaired_difference,
 )
 from reprovision.core.errors import UserError
-from reprovision.results.layout import HISTORY
+from reprovision.results.layout import HISTORY, RECEIPT
 from reprovision.results.metrics import METRICS, Metric, measure
+from reprovision.results.numerics import describe_difference
 from reprovision.results.run import Run
 
 DEFAULT_BINS = 15
@@ -90,6 +91,7 @@ class Comparison:
             classifies correctly; the most confident errors of the other come first. Empty unless
             paired.
         notes: sentences that a reader should know.
+        identical_outputs: the number of outputs where all are the same bytes; 0 where one differs.
     """
 
     base: Run
@@ -102,6 +104,7 @@ class Comparison:
     fixed: np.ndarray
     regressed: np.ndarray
     notes: list[str]
+    identical_outputs: int
 
     @property
     def accuracy(self) -> Change:
@@ -129,6 +132,7 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
             images.
     """
     pairing = _pairing(base, head)
+    identical = _count_identical(base, head)
     fixed = regressed = np.empty(0, np.int64)
     if pairing is Pairing.SAME:
         fixed, regressed = _only_correct_in(head, base), _only_correct_in(base, head)
@@ -142,8 +146,22 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
         recalls=_recalls(base, head, pairing, alpha),
         fixed=fixed,
         regressed=regressed,
-        notes=list(_notes(base, head, pairing)),
+        # two files that are the same need no explanation
+        notes=[] if identical else list(_notes(base, head, pairing)),
+        identical_outputs=identical,
     )
+
+
+def _count_identical(base: Run, head: Run) -> int:
+    """See `Comparison`.
+
+    The receipt of MLflow's run does not count: it names all params, also those of tracking.
+    """
+    before, after = (
+        {path: md5 for path, md5 in run.outputs.items() if path != RECEIPT.as_posix()}
+        for run in (base, head)
+    )
+    return 0 if before != after or base.warnings or head.warnings else len(after)
 
 
 def _pairing(base: Run, head: Run) -> Pairing:
@@ -245,6 +263,11 @@ def _notes(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
             f"The training images differ: {base.dataset.images['train']:,} in {base.name}, "
             f"{head.dataset.images['train']:,} in {head.name}."
         )
+    if different := _numerics_difference(base, head):
+        yield (
+            f"The two were computed with other native numerics: {different}. Only "
+            "numerics=portable gives the same bytes on all x86-64 processors."
+        )
     missing = [run.name for run in (base, head) if run.history is None]
     if missing:
         yield (
@@ -252,6 +275,17 @@ def _notes(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
             "that revision is not in DVC's cache; with a remote, "
             f"`dvc fetch --all-commits {HISTORY}` downloads it."
         )
+
+
+def _numerics_difference(base: Run, head: Run) -> str:
+    """What decided bytes otherwise, where both chose native numerics."""
+    before, after = base.numerics, head.numerics
+    same_choice = base.params.get("numerics") == head.params.get("numerics")
+    if before is None or after is None or not same_choice:
+        return ""
+    return describe_difference(before.training, after.training) or describe_difference(
+        before.evaluation, after.evaluation
+    )
 
 
 def _test_sets(base: Run, head: Run, pairing: Pairing) -> str:

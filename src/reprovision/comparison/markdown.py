@@ -18,21 +18,29 @@ IMAGES = 10
 def render(comparison: Comparison, outcome: Outcome | None) -> str:
     """The whole report; `outcome` is the gate's, if there is one."""
     mark = MARKS.get(comparison.verdict, "⚪ ")
-    params = formatting.params_table(comparison)
     parts = [
         f"## {_plain(comparison.base.title)} → {_plain(comparison.head.title)}",
         f"{mark}**{_plain(formatting.headline(comparison))}**",
         *([f"**{_plain(outcome.line)}**"] if outcome else []),
         *(f"> {_plain(note)}" for note in comparison.notes),
-        _table(params) if params.rows else formatting.SAME_PARAMS,
-        _table(formatting.metrics_table(comparison)),
-        *(
-            f"<details><summary>{title}</summary>\n\n{_table(table)}\n\n</details>"
-            for title, table in _folded(comparison)
-        ),
-        *(f"<sub>{_plain(line)}</sub>" for line in formatting.legend(comparison)),
+        *_tables(comparison),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(comparison: Comparison) -> Iterator[str]:
+    params = formatting.params_table(comparison)
+    if params.rows:
+        yield _table(params)
+    if comparison.identical_outputs:
+        return
+    if not params.rows:
+        yield formatting.SAME_PARAMS
+    yield _table(formatting.metrics_table(comparison))
+    for title, table in _folded(comparison):
+        yield f"<details><summary>{title}</summary>\n\n{_table(table)}\n\n</details>"
+    for line in formatting.legend(comparison):
+        yield f"<sub>{_plain(line)}</sub>"
 
 
 def _folded(comparison: Comparison) -> Iterator[tuple[str, formatting.Table]]:

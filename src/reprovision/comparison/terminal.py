@@ -29,7 +29,12 @@ def print_report(comparison: Comparison) -> None:
     for note in comparison.notes:
         console.print(f"[yellow]note:[/] {escape(note)}\n", soft_wrap=True)
     params = formatting.params_table(comparison)
-    console.print(_rich(params) if params.rows else formatting.SAME_PARAMS, "")
+    if params.rows:
+        console.print(_rich(params), "")
+    if comparison.identical_outputs:
+        return
+    if not params.rows:
+        console.print(formatting.SAME_PARAMS, "")
     console.print(_rich(formatting.metrics_table(comparison)), "")
     recalls = formatting.recalls_table(comparison, "recall of class")
     if recalls.rows:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from reprovision.core.numerics import Numerics
 from reprovision.core.yaml_files import Section, load_yaml, parse_section
 
 
@@ -166,6 +167,7 @@ class TrackParams(Section):
 class Params(Section):
     """All of params.yaml."""
 
+    numerics: Numerics
     seed: Seed
     data: DataParams
     model: ModelParams
@@ -175,6 +177,27 @@ class Params(Section):
     track: TrackParams
 
     @model_validator(mode="after")
+    def _portable_leaves_no_choice(self) -> Self:
+        allowed = {
+            "device": ("auto", "cpu"),
+            "precision": ("auto", "fp32"),
+            "compile": (False,),
+        }
+        for name, values in allowed.items():
+            value = getattr(self.train, name)
+            if self.is_portable and value not in values:
+                raise ValueError(
+                    f"numerics=portable computes in fp32 on the CPU, without compiler: set "
+                    f"numerics=native for train.{name}={str(value).lower()}"
+                )
+        if self.is_portable and self.train.threads == "auto":
+            raise ValueError(
+                "numerics=portable needs a number of train.threads, because results depend on it: "
+                "set one, e.g. 2, or numerics=native"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _best_needs_validation(self) -> Self:
         if self.train.keep == "best" and self.data.val_fraction == 0:
             raise ValueError(
@@ -182,6 +205,11 @@ class Params(Section):
                 "set data.val_fraction above 0, or train.keep=last"
             )
         return self
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether results must be the same bytes on every x86-64 processor."""
+        return self.numerics == "portable"
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

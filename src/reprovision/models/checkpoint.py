@@ -21,7 +21,7 @@ from reprovision.core.yaml_files import Section
 from reprovision.data.dataset import DatasetInfo
 from reprovision.models.classifier import Classifier, build_model
 
-VERSION = 1
+VERSION = 2
 
 
 class CheckpointHeader(Section):
@@ -31,12 +31,15 @@ class CheckpointHeader(Section):
         version: of this format.
         model: the architecture.
         dataset: name, classes, image shape, normalization and digests of the training data.
+        numerics: what decided the bytes of the training, see `models/hardware.py`; empty where
+            that is unknown.
         digest: SHA-256 of all of the above and of the tensors.
     """
 
     version: int
     model: ModelParams
     dataset: DatasetInfo
+    numerics: dict[str, str]
     digest: str = ""
 
 
@@ -49,11 +52,17 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: str | Path, classifier: Classifier, model: ModelParams, dataset: DatasetInfo
+    path: str | Path,
+    classifier: Classifier,
+    model: ModelParams,
+    dataset: DatasetInfo,
+    numerics: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a checkpoint, whole or not at all."""
+    """Writes a checkpoint, whole or not at all; see `CheckpointHeader` for the arguments."""
     tensors = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
-    header = CheckpointHeader(version=VERSION, model=model, dataset=dataset)
+    header = CheckpointHeader(
+        version=VERSION, model=model, dataset=dataset, numerics=dict(numerics or {})
+    )
     header = header.model_copy(update={"digest": _digest(header, tensors)})
     # one entry only: safetensors writes several in no fixed order
     write_bytes(path, save(tensors, {"reprovision": header.model_dump_json()}))

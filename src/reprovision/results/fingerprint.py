@@ -14,7 +14,7 @@ from reprovision.results.lock import code_files
 def training_key(params: Params, info: DatasetInfo) -> str:
     """Names the results of training: a digest of the params it reads, its data and its code."""
     sections = {name: getattr(params, name).model_dump(mode="json") for name in ("model", "train")}
-    values = _json({"seed": params.seed, **sections})
+    values = _json({"numerics": params.numerics, "seed": params.seed, **sections})
     return digest_of(values, info.digest.encode(), code_digest().encode())
 
 

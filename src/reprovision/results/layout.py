@@ -12,6 +12,7 @@ from reprovision.core.files import workspace
 PARAMS = Path("params.yaml")
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
+REQUIREMENTS = Path("requirements.txt")
 
 PREPARED = Path("data/prepared")
 CHECKPOINT = Path("models/checkpoint.safetensors")
@@ -25,6 +26,7 @@ TEST_METRICS = RESULTS / "test.json"
 PREDICTIONS = RESULTS / "predictions.csv"
 CLASS_METRICS = RESULTS / "classes.csv"
 DATASET_SUMMARY = RESULTS / "dataset.json"
+NUMERICS = RESULTS / "numerics.json"
 EXPORT_REPORT = RESULTS / "export.json"
 RECEIPT = RESULTS / "track.json"
 

@@ -1,7 +1,7 @@
 """A finished run, wherever it comes from: the workspace, a commit, an experiment or MLflow."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from reprovision.results.layout import (
     DATASET_SUMMARY,
     HISTORY,
     LOCK,
+    NUMERICS,
     PARAMS,
     PREDICTIONS,
     TEST_METRICS,
 )
 from reprovision.results.lock import flat_values
+from reprovision.results.numerics import Numerics, parse_numerics
 from reprovision.results.predictions import Predictions, parse_predictions
 from reprovision.results.revisions import (
     WORKSPACE,
@@ -52,6 +54,7 @@ class Run:
         metrics: over the test set, by the names in results/test.json, without the count of images.
         code: equal for runs of the same training code.
         read: the content of an output by its path; None where it is missing.
+        outputs: the MD5 of each by its path, as dvc.lock has it; MLflow's runs have none.
         warnings: sentences on why the results may not be those of the params.
     """
 
@@ -62,6 +65,7 @@ class Run:
     test_set: TestSet
     code: str
     read: Callable[[Path], bytes | None]
+    outputs: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -80,6 +84,12 @@ class Run:
         """Its training history; None where neither workspace nor cache has it."""
         content = self.read(HISTORY)
         return None if content is None else parse_history(content, f"{HISTORY} of {self.name}")
+
+    @cached_property
+    def numerics(self) -> Numerics | None:
+        """What decided its bytes; None for results of older versions."""
+        content = self.read(NUMERICS)
+        return None if content is None else parse_numerics(content, self.name)
 
     def _need(self, path: Path) -> bytes:
         content = self.read(path)
@@ -141,6 +151,7 @@ def _read_run(revision: Revision) -> Run:
         test_set=TestSet(dataset.name, dataset.sha256["test"], dataset.images["test"]),
         code=revision.lock.code(),
         read=revision.read,
+        outputs=revision.lock.outputs(),
     )
 
 

@@ -1,19 +1,20 @@
-"""What is known only while a model is trained: the machine, and how long and when.
+"""What is known only where a model is made: the machine, how long and when, its rounding errors.
 
-None of it may go into an output, which has the same bytes on every machine. The train stage saves
-it in the main workspace, outside Git and DVC, and the track stage logs it to MLflow. A run that DVC
-restored from its cache was trained elsewhere, and has none.
+None of it may go into an output, which has the same bytes on every machine. Train and export save
+it in the main workspace, outside Git and DVC, and track logs it to MLflow. A run that DVC restored
+from its cache was made elsewhere, and has none.
 """
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from reprovision.core.files import newest_first, write_json
-from reprovision.core.yaml_files import Section
+from reprovision.core.yaml_files import Model, Section
 from reprovision.results.layout import state_folder
 
 KEPT = 200
@@ -35,26 +36,41 @@ class TrainingEnvironment(Section):
     environment: dict[str, str]
 
 
+class ExportCheck(Section):
+    """How far the exported model is from PyTorch on the machine that exported it.
+
+    Attributes:
+        max_difference: largest difference in any probability over the test images.
+    """
+
+    max_difference: float
+
+
 def save_environment(
-    key: str, seconds: float, epoch_times: dict[int, int], hardware: dict[str, str]
+    key: str, seconds: float, epoch_times: dict[int, int], hardware: Mapping[str, str]
 ) -> None:
-    """Saves how the run of a key was trained; deletes the oldest files beyond `KEPT`."""
+    """Saves how the run of a key was trained."""
     found = TrainingEnvironment(
         train_seconds=seconds,
         epoch_times=epoch_times,
-        environment=describe_environment() | hardware,
+        environment=describe_environment() | dict(hardware),
     )
-    write_json(_path(key), found.model_dump())
-    for old in newest_first(_path(key).parent.glob("*.json"))[KEPT:]:
-        old.unlink(missing_ok=True)
+    _save(_path("environment", key), found)
 
 
 def load_environment(key: str) -> TrainingEnvironment | None:
     """How the run of a key was trained on this machine; None where that is unknown."""
-    try:
-        return TrainingEnvironment.model_validate_json(_path(key).read_bytes())
-    except (OSError, ValidationError):
-        return None
+    return _load(TrainingEnvironment, _path("environment", key))
+
+
+def save_export_check(checkpoint: str, max_difference: float) -> None:
+    """Saves how far the exported model of a checkpoint, by its digest, is from PyTorch."""
+    _save(_path("export", checkpoint), ExportCheck(max_difference=max_difference))
+
+
+def load_export_check(checkpoint: str) -> ExportCheck | None:
+    """How far the exported model of a checkpoint was from PyTorch; None where that is unknown."""
+    return _load(ExportCheck, _path("export", checkpoint))
 
 
 def describe_environment() -> dict[str, str]:
@@ -76,5 +92,19 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def _path(key: str) -> Path:
-    return state_folder() / "environment" / f"{key}.json"
+def _path(kind: str, name: str) -> Path:
+    return state_folder() / kind / f"{name}.json"
+
+
+def _save(path: Path, content: Section) -> None:
+    """Writes a file; deletes the oldest of its folder beyond `KEPT`."""
+    write_json(path, content.model_dump())
+    for old in newest_first(path.parent.glob("*.json"))[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def _load(kind: type[Model], path: Path) -> Model | None:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

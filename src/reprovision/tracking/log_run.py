@@ -21,7 +21,7 @@ from reprovision.results.fingerprint import code_digest
 from reprovision.results.history import Epoch, read_history
 from reprovision.results.run import used_params
 from reprovision.tracking import descriptions
-from reprovision.tracking.environment import load_environment
+from reprovision.tracking.environment import load_environment, load_export_check
 from reprovision.tracking.models import log_model, register_model
 from reprovision.tracking.runs import TEST_PREFIX, artifact_folder
 from reprovision.tracking.store import (
@@ -34,6 +34,8 @@ from reprovision.tracking.store import (
     open_store,
     translate_errors,
 )
+
+EXPORT_METRIC = "export_max_difference"
 
 EPOCHS_PER_CALL = 200
 """Their five metrics each are as many as MLflow takes in one call."""
@@ -140,6 +142,9 @@ def _log_results(client: MlflowClient, run: Run, params: Params, test: dict[str,
     # with the model, whose page shows them, and before the epochs: MLflow's comparison page plots
     # the metric that was logged first
     mlflow.log_metrics(new, model_id=log_model(client, run), dataset=dataset)
+    exported = load_export_check(digest_of_file(layout.CHECKPOINT))
+    if exported and EXPORT_METRIC not in run.data.metrics:
+        client.log_metric(run.info.run_id, EXPORT_METRIC, exported.max_difference)
     plots = sorted(layout.PLOTS.glob("*.png"))
     for path in [*sorted(layout.RESULTS.glob("*.*")), *plots, layout.CARD]:
         mlflow.log_artifact(str(path), artifact_folder(path))

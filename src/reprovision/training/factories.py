@@ -7,22 +7,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from reprovision.core.params import TrainParams
-from reprovision.training.hardware import choose_precision
+from reprovision.core.params import Params, TrainParams
+from reprovision.models.hardware import choose_precision
 from reprovision.training.muon import Muon
 
 
-def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
+def build_optimizers(params: Params, model: nn.Module) -> list[Optimizer]:
     """The optimizer of `train.optimizer`; every parameter belongs to exactly one.
 
     Each group has an `initial_lr`, which the schedule multiplies.
     """
     parameters = list(model.parameters())
-    lr, decay, betas = params.lr, params.weight_decay, params.betas
+    train = params.train
+    lr, decay, betas = train.lr, train.weight_decay, train.betas
     optimizers: list[Optimizer]
-    match params.optimizer:
+    match train.optimizer:
         case "sgd":
-            momentum, nesterov = params.momentum, params.nesterov
+            momentum, nesterov = train.momentum, train.nesterov
             sgd = SGD(parameters, lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
             optimizers = [sgd]
         case "adam":
@@ -30,7 +31,7 @@ def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
         case "adamw":
             optimizers = [AdamW(parameters, lr, betas, weight_decay=decay, fused=True)]
         case "rmsprop":
-            optimizers = [RMSprop(parameters, lr, momentum=params.momentum, weight_decay=decay)]
+            optimizers = [RMSprop(parameters, lr, momentum=train.momentum, weight_decay=decay)]
         case "muon":
             optimizers = _muon_and_adamw(params, parameters)
     for optimizer in optimizers:
@@ -39,15 +40,16 @@ def build_optimizers(params: TrainParams, model: nn.Module) -> list[Optimizer]:
     return optimizers
 
 
-def _muon_and_adamw(params: TrainParams, parameters: list[nn.Parameter]) -> list[Optimizer]:
+def _muon_and_adamw(params: Params, parameters: list[nn.Parameter]) -> list[Optimizer]:
     """Muon for the matrices and kernels before the last layer, AdamW for the rest."""
     inner = [p for p in parameters if p.ndim in (2, 4)][:-1]
     rest = [p for p in parameters if not any(p is other for other in inner)]
-    adamw = AdamW(rest, params.lr, params.betas, weight_decay=params.weight_decay, fused=True)
+    train = params.train
+    adamw = AdamW(rest, train.lr, train.betas, weight_decay=train.weight_decay, fused=True)
     if not inner:
         return [adamw]
     precision = choose_precision(params, parameters[0].device)
-    return [Muon(inner, params.muon_lr, params.momentum, precision), adamw]
+    return [Muon(inner, train.muon_lr, train.momentum, precision), adamw]
 
 
 def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:

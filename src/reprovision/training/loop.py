@@ -18,18 +18,18 @@ from reprovision.data.augmentation import Augmentation
 from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import DatasetInfo, Split
 from reprovision.models.classifier import build_model
-from reprovision.models.inference import score
-from reprovision.results.history import Epoch
-from reprovision.training.callbacks import Callback
-from reprovision.training.ema import EMA
-from reprovision.training.factories import build_loss, build_optimizers, schedule
-from reprovision.training.hardware import (
+from reprovision.models.hardware import (
     autocast,
     choose_device,
     choose_precision,
     set_deterministic,
     set_threads,
 )
+from reprovision.models.inference import score
+from reprovision.results.history import Epoch
+from reprovision.training.callbacks import Callback
+from reprovision.training.ema import EMA
+from reprovision.training.factories import build_loss, build_optimizers, schedule
 from reprovision.training.running_metrics import RunningMetrics
 from reprovision.training.state import TrainingState
 
@@ -43,25 +43,15 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     Raises:
         UserError: the device is not available, or the network does not fit the images.
     """
-    set_threads(params.train)
-    device = choose_device(params.train)
+    set_threads(params)
+    device = choose_device(params)
     set_deterministic(device)
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
     classifier.to(device).to(memory_format=torch.channels_last)
-    optimizers = build_optimizers(params.train, classifier)
+    optimizers = build_optimizers(params, classifier)
     ema = EMA(classifier, params.train.ema) if params.train.ema else None
     return TrainingState(classifier, optimizers, ema)
-
-
-def describe_hardware(state: TrainingState, params: Params) -> dict[str, str]:
-    """What training runs on: device, number format, CPU threads."""
-    device = state.classifier.device
-    return {
-        "device": str(device),
-        "precision": str(choose_precision(params.train, device)).removeprefix("torch."),
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def train(
@@ -113,7 +103,7 @@ def _train_epoch(
     callbacks: Sequence[Callback],
 ) -> RunningMetrics:
     """One pass over the training images."""
-    precision = choose_precision(params.train, batches.device)
+    precision = choose_precision(params, batches.device)
     model = state.classifier.train()
     forward = torch.compile(model) if params.train.compile else model
     loss_function = build_loss(params.train)

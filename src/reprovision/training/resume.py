@@ -2,8 +2,9 @@
 
 It lies in `.resume/KEY/` of the main workspace, outside Git and DVC. The key is a digest of
 everything that training depends on, so that no run resumes with other params, data or code. The
-file is named after the hardware and torch version, so that no run resumes what another processor
-computed. It is replaced after each epoch, whole or not at all, and deleted when training ends.
+file is named after the torch version and what else decides bytes, so that no run resumes what was
+computed in another way. It is replaced after each epoch, whole or not at all, and deleted when
+training ends.
 """
 
 import io
@@ -31,15 +32,14 @@ class ResumeFolder(Callback):
     Args:
         root: the folder of all states.
         key: of this run.
-        hardware: what it runs on, e.g. device and threads; states from elsewhere are ignored.
+        numerics: what decides its bytes; states that others decided are ignored.
     """
 
-    def __init__(self, root: Path, key: str, hardware: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, key: str, numerics: Mapping[str, str]) -> None:
         self.root = root
         self.folder = root / key
-        instructions = torch.backends.cpu.get_cpu_capability()
-        machine = repr([torch.__version__, instructions, *sorted(hardware.items())])
-        self.path = self.folder / f"{digest_of(machine.encode())[:16]}.pt"
+        decisive = repr([torch.__version__, *sorted(numerics.items())])
+        self.path = self.folder / f"{digest_of(decisive.encode())[:16]}.pt"
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Replaces the saved state by the current one."""

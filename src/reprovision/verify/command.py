@@ -9,6 +9,7 @@ from reprovision.core.git import git, git_or_none, git_text
 from reprovision.results.cache import cached_files, files_of, has_content
 from reprovision.results.layout import LOCK, PIPELINE
 from reprovision.results.lock import Lock, parse_lock
+from reprovision.verify.causes import find_causes
 from reprovision.verify.differences import describe
 from reprovision.verify.rerun import run_again, temporary_folder
 
@@ -48,10 +49,12 @@ def verify(keep: bool = False) -> bool:
                 differences[path] = list(_differences(path, original, files_of(again / path)))
         _print_context(root, commit, old, new)
         _print_differences(differences)
+        causes = list(find_causes(commit, again)) if any(differences.values()) else []
     identical = sum(not lines for lines in differences.values())
     print(f"{identical} of {len(differences)} outputs are identical, byte by byte.")
     if identical < len(differences):
-        print("docs/reproducibility.md explains what changes bytes, and what to pin.")
+        print(*causes, sep="\n")
+        print("docs/reproducibility.md explains what changes bytes.")
     return identical == len(differences)
 
 
