@@ -1,14 +1,19 @@
 """Portable numerics: what is set before a library is loaded, and what is refused."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from project import HOSTILE, NOT_INHERITED, ROOT
 
-from reprovision.core.numerics import PORTABLE
+from reprovision.core import numerics
+from reprovision.core.errors import UserError
+from reprovision.core.numerics import PORTABLE, has_avx2, set_numerics
 
 SET = "from reprovision.core.numerics import *; set_numerics('{}'); import os, sys\n"
 
@@ -54,10 +59,23 @@ def test_a_library_that_is_loaded_already_is_refused(library: str) -> None:
     assert "was loaded before numerics=portable could be set" in output
 
 
-def test_a_processor_without_avx2_is_refused() -> None:
-    # NumPy then reports what such a processor has
-    without = {**PORTABLE, "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"}
-    code = f"import reprovision.core.numerics as n; n.PORTABLE = {without}\n"
-    output = python(code + "n.set_numerics('portable')", without)
-    assert "needs an x86-64 processor with AVX2 and FMA" in output
-    assert "set numerics=native" in output
+@pytest.mark.parametrize(
+    ("machine", "flags", "able"),
+    [
+        ("x86_64", "sse4_2 avx avx2 fma", True),
+        ("x86_64", "sse4_2 avx", False),
+        ("x86_64", None, True),
+        ("aarch64", None, False),
+    ],
+)
+def test_a_processor_without_avx2_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, flags: str | None, able: bool
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags:
+        cpuinfo.write_text(f"vendor_id : any\nflags : {flags}\n")
+    assert has_avx2(cpuinfo) == able
+    monkeypatch.setattr(numerics, "has_avx2", lambda: able)
+    with nullcontext() if able else pytest.raises(UserError, match="set numerics=native"):
+        set_numerics("portable")

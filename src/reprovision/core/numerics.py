@@ -64,6 +64,11 @@ def set_numerics(numerics: Numerics) -> None:
         _clear(DEFEATING)
         os.environ.update(QUIET)
         return
+    if not has_avx2():
+        raise UserError(
+            "numerics=portable needs an x86-64 processor with AVX2 and FMA, and this one "
+            f"({platform.machine()}) is not: set numerics=native"
+        )
     if relevant_variables() != PORTABLE:
         loaded = [name for name in LIBRARIES if name in sys.modules]
         if loaded:
@@ -73,7 +78,6 @@ def set_numerics(numerics: Numerics) -> None:
             )
         _clear(relevant_variables())
         os.environ.update(PORTABLE | QUIET)
-    _require_avx2()
 
 
 def relevant_variables() -> dict[str, str]:
@@ -87,13 +91,11 @@ def _clear(names: Iterable[str]) -> None:
         os.environ.pop(name, None)
 
 
-def _require_avx2() -> None:
-    import numpy as np
+def has_avx2(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has AVX2 and FMA.
 
-    extensions = np.show_config(mode="dicts")["SIMD Extensions"]
-    # the third level of x86-64, with AVX2 and FMA; where none is found, there is no list
-    if "X86_V3" not in [*extensions["baseline"], *extensions.get("found", [])]:
-        raise UserError(
-            f"numerics=portable needs an x86-64 processor with AVX2 and FMA, and this one "
-            f"({platform.machine()}) is not: set numerics=native"
-        )
+    Asked of Linux, because the libraries would be loaded with settings that others crash with.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return not cpuinfo.exists() or {"avx2", "fma"} <= set(cpuinfo.read_text("utf-8").split())
