@@ -4,6 +4,7 @@ Each reads params.yaml, calls the package and writes its outputs where `results/
 dvc.yaml say.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from reprovision.core.numerics import read_numerics, set_numerics
 from reprovision.core.stage import handle_errors
 
+# a notebook's may not be installed here
+os.environ["MPLBACKEND"] = "agg"
 # before a stage imports any library that computes
 if status := handle_errors(lambda: set_numerics(read_numerics())):
     sys.exit(status)

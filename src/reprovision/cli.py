@@ -1,5 +1,6 @@
 """The command line: `reprovision COMMAND`."""
 
+import os
 import re
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class _Group(click.Group):
 @click.version_option(package_name="reprovision")
 def main() -> None:
     """Tools around the pipeline: recipes, comparisons, reproduction, the model registry."""
+    # a notebook's may not be installed here
+    os.environ["MPLBACKEND"] = "agg"
 
 
 @main.command()

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Annotated, Any, NoReturn
 
-import yaml
 from pydantic import Field
 
 from reprovision.core.errors import UserError
-from reprovision.core.yaml_files import Section
+from reprovision.core.yaml_files import Section, parse_yaml
 
 
 class Recipe(Section):
@@ -38,8 +37,9 @@ class Recipe(Section):
 
 def load_recipes() -> dict[str, Recipe]:
     """All recipes by name, in the order of the file."""
-    text = files("reprovision").joinpath("recipes.yaml").read_text(encoding="utf-8")
-    return {name: Recipe(**tree) for name, tree in yaml.safe_load(text)["recipes"].items()}
+    content = files("reprovision").joinpath("recipes.yaml").read_bytes()
+    recipes = parse_yaml(content, "recipes.yaml")["recipes"]
+    return {name: Recipe(**tree) for name, tree in recipes.items()}
 
 
 def find_recipe(name: str) -> Recipe:

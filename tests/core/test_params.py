@@ -1,18 +1,20 @@
 """params.yaml: valid values are accepted; an error names the key, the value and the problem."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml as parse_yaml_as_dvc
 from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, changed, tiny_params, tiny_tree
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import Params, load_params
-from reprovision.core.yaml_files import flatten, parse_section
+from reprovision.core.yaml_files import flatten, parse_section, parse_yaml
 
 
 def refusal(tree: Any) -> str:
@@ -160,6 +162,30 @@ def test_a_file_that_is_not_yaml_is_refused_in_one_sentence(tmp_path: Path, cont
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params.yaml does not exist"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_numbers_are_those_that_dvc_reads(tmp_path: Path) -> None:
+    text = yaml.safe_dump(tiny_tree()).replace("\nseed: 0\n", "\nseed: 010\n")
+    text = text.replace("lr: 0.02", "lr: 1e-3").replace("split_seed: 0", "split_seed: 1_0")
+    (tmp_path / "params.yaml").write_text(text)
+    read = load_params(tmp_path / "params.yaml")
+    dvc = parse_yaml_as_dvc(text, "params.yaml")
+    assert (read.seed, read.train.lr) == (dvc["seed"], dvc["train"]["lr"]) == (10, 0.001)
+    assert read.data.split_seed == dvc["data"]["split_seed"] == 10
+
+
+@pytest.mark.parametrize("value", ["!!bool abc", "!!timestamp abc", "!!int x", "2024-13-45"])
+def test_a_value_that_is_not_of_its_tag_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"seed: {value}\n")
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefghij")]
+    with pytest.raises(UserError, match=r"holds more than 1,000,000 values"):
+        parse_yaml("\n".join(lines).encode(), "params.yaml")
 
 
 @pytest.mark.parametrize(

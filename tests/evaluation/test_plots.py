@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from PIL import Image
 
 from reprovision.evaluation import plots
@@ -50,6 +51,14 @@ def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("confusion.png", "recall.png", "mistakes.png"):
         first, second = (tmp_path / folder / name for folder in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_users_own_style_changes_nothing(tmp_path: Path) -> None:
+    draw(predictions(("a", "b", "c")), tmp_path / "plain")
+    with rc_context({"font.size": 20, "axes.facecolor": "yellow", "savefig.dpi": 30}):
+        draw(predictions(("a", "b", "c")), tmp_path / "styled")
+    for picture in (tmp_path / "plain").iterdir():
+        assert picture.read_bytes() == (tmp_path / "styled" / picture.name).read_bytes(), picture
 
 
 def draw(found: Predictions, folder: Path) -> None:

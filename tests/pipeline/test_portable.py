@@ -43,7 +43,8 @@ def test_the_committed_results_come_out_byte_for_byte(
 
 def test_nothing_that_a_user_sets_changes_bytes(make_project: MakeProject) -> None:
     plain, hostile = (make_project(**{"train.threads": 2}) for _ in range(2))
-    hostile.env |= HOSTILE | {"MPLBACKEND": "svg"}
+    hostile.env |= HOSTILE | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    (hostile.root / "matplotlibrc").write_text("font.size: 20\naxes.facecolor: yellow\n")
     one_processor = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
     assert run_stages(plain) == run_stages(hostile, *one_processor)
 

@@ -2,7 +2,7 @@
 
 import io
 
-from matplotlib import rc_context
+from matplotlib import rc_context, style
 from matplotlib.figure import Figure
 
 from reprovision.results.run import Run
@@ -13,6 +13,7 @@ COLOURS = ("#8a8a8a", "#2563a8")
 STYLES = {"train": ":", "val": "-"}
 
 
+@style.context("default")
 def draw_curves(base: Run, head: Run) -> str:
     """Loss and accuracy by epoch, of training and validation, as SVG to embed in a page.
 
@@ -26,14 +27,14 @@ def draw_curves(base: Run, head: Run) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
         for run, colour in zip((base, head), COLOURS, strict=True):
-            for split, style in STYLES.items():
+            for split, line in STYLES.items():
                 history = run.history or []
                 values = [getattr(epoch, f"{split}_{name}") for epoch in history]
                 if values and None not in values:
                     epochs = [epoch.epoch for epoch in history]
                     # matplotlib reads text between dollars as a formula
                     label = f"{split}, {run.name}".replace("$", r"\$")
-                    axes.plot(epochs, values, style, color=colour, label=label)
+                    axes.plot(epochs, values, line, color=colour, label=label)
         axes.legend(fontsize=9)
     drawing = io.StringIO()
     # text stays text: smaller, and it can be searched

@@ -1,16 +1,24 @@
-"""YAML files: read, checked against a typed model, and flattened to dotted keys."""
+"""YAML files: read as DVC reads them, checked against a typed model, flattened to dotted keys.
+
+That is YAML 1.2, by the same library: `010` is ten and `1e-3` a number for a stage, too, where YAML
+1.1 has eight and a text.
+"""
 
 import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from reprovision.core.errors import UserError
 from reprovision.core.validation_errors import describe, short
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MOST_VALUES = 10**6
+"""In a file, those behind an alias counted each time: aliases of aliases would fill the memory."""
 
 
 class Section(BaseModel):
@@ -30,13 +38,28 @@ def load_yaml(path: str | Path) -> Any:
     return parse_yaml(content, str(path))
 
 
-def parse_yaml(content: bytes, where: str, loader: Any = yaml.SafeLoader) -> Any:
+def parse_yaml(content: bytes, where: str) -> Any:
     """Parses YAML in UTF-8; raises a UserError that names `where` if it is not YAML."""
     try:
-        return yaml.load(content.decode(), loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        tree = YAML(typ="safe").load(content.decode())
+    # the library lets errors of single values through, e.g. a KeyError for `!!bool abc`
+    except (YAMLError, UnicodeDecodeError, RecursionError, ValueError, KeyError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{where} is not readable YAML, correct it there: {problem}") from None
+    if _count(tree, {}) > MOST_VALUES:
+        raise UserError(f"{where} holds more than {MOST_VALUES:,} values: remove its aliases")
+    return tree
+
+
+def _count(value: Any, counted: dict[int, int]) -> int:
+    """The number of values in a tree; nothing is counted within itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        counted[id(value)] = 0
+        inner = value.values() if isinstance(value, dict) else value
+        counted[id(value)] = 1 + sum(_count(child, counted) for child in inner)
+    return counted[id(value)]
 
 
 def parse_section(kind: type[Model], tree: Any, where: str) -> Model:

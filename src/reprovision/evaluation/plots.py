@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binned_statistic
@@ -15,6 +16,9 @@ from reprovision.images.image_grid import draw_image_grid
 from reprovision.results.history import Epoch
 from reprovision.results.metrics import METRICS, ClassMetrics, Contributions
 from reprovision.results.predictions import Predictions
+
+DEFAULT_STYLE = style.context("default")
+"""Draws as matplotlib comes, whatever a user's matplotlibrc says."""
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
 
@@ -28,6 +32,7 @@ LONGEST = 24
 """Characters of a class's name on an axis, at most."""
 
 
+@DEFAULT_STYLE
 def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     """Counts by actual and predicted class; colour is the share of the actual class."""
     labels = range(len(predictions.classes))
@@ -54,6 +59,7 @@ def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     _save(figure, path)
 
 
+@DEFAULT_STYLE
 def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path) -> None:
     """Recall of each class with its interval, the lowest first; of many, the lowest only."""
     ordered = sorted(classes, key=lambda c: c.recall)[:MANY]
@@ -72,6 +78,7 @@ def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path
     _save(figure, path)
 
 
+@DEFAULT_STYLE
 def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> None:
     """Accuracy against confidence; a perfectly calibrated model lies on the diagonal."""
     error = METRICS["calibration_error"].compute(Contributions(predictions, bins).sums())
@@ -90,6 +97,7 @@ def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> N
     _save(figure, path)
 
 
+@DEFAULT_STYLE
 def draw_curves(history: Sequence[Epoch], path: str | Path) -> None:
     """Loss and accuracy by epoch, of training and validation."""
     figure = Figure((9, 3.6), dpi=110, layout="constrained")

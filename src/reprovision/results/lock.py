@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of
-from reprovision.core.yaml_files import leaves, parse_yaml
+from reprovision.core.yaml_files import leaves, load_yaml, parse_yaml
 
 CODE = ("src/", "stages/")
 """Beginnings of the paths of code among the dependencies of a stage."""
@@ -48,7 +46,7 @@ class Lock:
         """
         stages = [self.stages[name] for name in TEST_STAGES if name in self.stages]
         trees = [tree for stage in stages for tree in stage.get("params", {}).values()]
-        return {key: value for tree in trees for key, value in flat_values(tree).items()}
+        return {key: value for tree in trees for key, value in leaves("", tree)}
 
     def is_complete(self) -> bool:
         """Whether the test metrics exist and each stage read what the one before it wrote."""
@@ -71,29 +69,15 @@ def parse_lock(content: bytes, where: str) -> Lock:
     Raises:
         UserError: the content is no dvc.lock, e.g. because of a merge conflict.
     """
-    # libyaml, where PyYAML has it, reads these long files ten times as fast
-    tree = parse_yaml(content, where, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    tree = parse_yaml(content, where)
     stages = tree.get("stages") if isinstance(tree, dict) else None
     if not isinstance(stages, dict):
         raise UserError(f"{where} holds no stages: run `dvc repro` there, and commit it")
     return Lock(stages)
 
 
-def flat_values(tree: Any) -> dict[str, Any]:
-    """A tree of params or metrics by dotted key, with the numbers that DVC reads from it."""
-    return {key: _number(value) for key, value in leaves("", tree)}
-
-
-def _number(value: Any) -> Any:
-    """PyYAML reads 1e-3 as text, and DVC as a number."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
 def code_files(pipeline: Path, stage: str) -> list[Path]:
     """The Python files that a dvc.yaml lists as dependencies of a stage, in order."""
-    deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
+    deps = load_yaml(pipeline)["stages"][stage]["deps"]
     code = [Path(dep) for dep in deps if dep.startswith(CODE)]
     return sorted({f for path in code for f in ([path] if path.is_file() else path.rglob("*.py"))})

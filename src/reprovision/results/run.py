@@ -8,7 +8,7 @@ from typing import Any
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of
-from reprovision.core.yaml_files import parse_yaml
+from reprovision.core.yaml_files import leaves, parse_yaml
 from reprovision.results.dataset import DatasetSummary, parse_dataset
 from reprovision.results.history import Epoch, parse_history
 from reprovision.results.layout import (
@@ -20,7 +20,6 @@ from reprovision.results.layout import (
     PREDICTIONS,
     TEST_METRICS,
 )
-from reprovision.results.lock import flat_values
 from reprovision.results.numerics import Numerics, parse_numerics
 from reprovision.results.predictions import Predictions, parse_predictions
 from reprovision.results.revisions import (
@@ -180,7 +179,7 @@ def _values(revision: Revision, path: Path) -> dict[str, Any]:
     tree = parse_yaml(revision.read(path) or b"", where)
     if not isinstance(tree, dict):
         raise UserError(f"{where} must hold `key: value` lines: run `dvc repro` to regenerate it")
-    return flat_values(tree)
+    return dict(leaves("", tree))
 
 
 def _missing(title: str, path: Path) -> UserError:

@@ -156,9 +156,9 @@ def _remedy(reason: str, uri: str) -> str:
 def _create_if_missing(path: Path) -> None:
     """Creates an SQLite store, whole or not at all: MLflow can't resume interrupted migrations.
 
-    MLflow's own command runs in a process of its own, which closes the database when it ends, and
-    in the main workspace, because the default experiment's artifacts belong to its working
-    directory.
+    MLflow does so when it first opens the store: in a process of its own, which closes the database
+    when it ends, and in the main workspace, because the default experiment's artifacts belong to
+    its working directory.
     """
     if path.exists():
         return
@@ -168,7 +168,7 @@ def _create_if_missing(path: Path) -> None:
     with TemporaryDirectory(prefix="new-store-", dir=state_folder()) as folder:
         new = Path(folder, path.name)
         done = subprocess.run(
-            [sys.executable, "-m", "mlflow", "experiments", "search"],
+            [sys.executable, "-c", "import mlflow; mlflow.MlflowClient().search_experiments()"],
             cwd=workspace(),
             env={**os.environ, "MLFLOW_TRACKING_URI": _sqlite_uri(new)},
             capture_output=True,
