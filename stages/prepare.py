@@ -19,6 +19,9 @@ def main() -> None:
     counts = ", ".join(f"{sum(split.counts):,} {name}" for name, split in info.splits.items())
     size = "x".join(str(side) for side in info.shape)
     print(f"{info.name}: {counts} images of {size} (channels, height, width)")
+    for name, split in info.splits.items():
+        if split.in_train:
+            print(f"warning: {split.in_train:,} {name} images are training images, too")
 
 
 if __name__ == "__main__":

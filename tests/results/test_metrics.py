@@ -77,9 +77,11 @@ def test_the_metrics_are_those_of_scikit_learn(actual: np.ndarray, predicted: np
     assert [c.images for c in classes] == support.tolist()
     found = measure(made, 0.95, 15)
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(actual, predicted))
-    assert found["macro_precision"] == pytest.approx(np.mean(precision))
-    assert found["macro_recall"] == pytest.approx(np.mean(recall))
-    assert found["macro_f1"] == pytest.approx(np.mean(f1))
+    # a class without images has no recall
+    present = support > 0
+    assert found["macro_precision"] == pytest.approx(np.mean(precision[present]))
+    assert found["macro_recall"] == pytest.approx(np.mean(recall[present]))
+    assert found["macro_f1"] == pytest.approx(np.mean(f1[present]))
     assert found["loss"] == 1.0
 
 

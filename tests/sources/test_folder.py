@@ -8,7 +8,7 @@ from PIL import Image
 from project import tiny_params
 
 from reprovision.core.errors import UserError
-from reprovision.data.dataset import SPLITS, load_origins, load_split
+from reprovision.data.dataset import SPLITS, load_info, load_origins, load_split
 from reprovision.sources import open_source
 from reprovision.sources.prepare import prepare
 
@@ -67,12 +67,44 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     assert load_origins(out, "val")[0] == "val/cat/0.png"
 
 
-def test_parts_with_other_names_are_not_silently_ignored(tmp_path: Path) -> None:
-    for split in ("train", "valid"):
+@pytest.mark.parametrize(
+    ("train", "test"), [("Training", "Testing"), ("TRAIN", "valid"), ("train", "Validation")]
+)
+def test_splits_are_recognised_by_the_names_that_people_use(
+    tmp_path: Path, train: str, test: str
+) -> None:
+    for split in (train, test):
+        for name, count in (("cat", 8), ("dog", 8)):
+            for number in range(count):
+                picture(tmp_path / "own" / split / name / f"{number}.png")
+    source = open_source(tmp_path / "own", tmp_path)
+    assert source.classes == ("cat", "dog")
+    assert (source.test is None) == (source.val is not None)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (("train", "extra"), "holds extra, train: name the splits train, val and test"),
+        (("Testing", "other"), "holds Testing, other: name the splits train, val and test"),
+        (("train", "Training"), "holds Training and train: keep one of them"),
+        (("set1", "set2"), "holds set1, set2, with the same folders in each: if they are splits"),
+    ],
+)
+def test_folders_that_may_be_splits_are_not_taken_for_classes(
+    tmp_path: Path, names: tuple[str, ...], sentence: str
+) -> None:
+    for split in names:
         for name in ("cat", "dog"):
-            picture(tmp_path / "own" / split / name / "1.png", RED)
-    with pytest.raises(UserError, match=r"holds valid beside train: name the parts train, val"):
-        open_source(tmp_path / "own", tmp_path)
+            picture(tmp_path / "own" / split / name / "1.png")
+    assert sentence in refusal(tmp_path / "own", tmp_path)
+
+
+def test_classes_may_hold_folders(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(10):
+            picture(tmp_path / "own" / name / "images" / f"{number}.png")
+    assert open_source(tmp_path / "own", tmp_path).classes == ("cat", "dog")
 
 
 def test_the_same_folder_elsewhere_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -134,6 +166,69 @@ def test_hidden_files_and_folders_are_ignored(folder: Path, tmp_path: Path) -> N
     assert sum(len(load_split(out, split)) for split in SPLITS) == 40
 
 
+@pytest.mark.parametrize(
+    "name", ["README.md", "LICENSE", "licence.txt", "Thumbs.db", "cat/desktop.ini", "__MACOSX/x"]
+)
+def test_what_systems_and_archives_leave_behind_is_ignored(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    assert len(open_source(folder, tmp_path).train.labels) == 40
+
+
+def test_a_class_may_be_called_like_a_document(tmp_path: Path) -> None:
+    for name in ("license", "plate"):
+        picture(tmp_path / "cars" / name / "1.png")
+    assert open_source(tmp_path / "cars", tmp_path).classes == ("license", "plate")
+
+
+def test_an_image_beside_the_classes_is_named(folder: Path, tmp_path: Path) -> None:
+    picture(folder / "stray.png")
+    assert "pets/stray.png: not in a class folder" in refusal(folder, tmp_path)
+
+
+def test_a_broken_link_beside_the_classes_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "bird").symlink_to(tmp_path / "missing")
+    assert "pets/bird: not in a class folder" in refusal(folder, tmp_path)
+
+
+def test_linked_folders_are_read(folder: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "more" / "1.png")
+    (folder / "cat" / "linked").symlink_to(tmp_path / "more")
+    assert len(open_source(folder, tmp_path).train.labels) == 41
+    (folder / "cat" / "loop").symlink_to(folder / "cat")
+    assert "cat/loop links to a folder that it is in" in refusal(folder, tmp_path)
+
+
+def test_a_class_without_images_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "bird").mkdir()
+    assert "pets/bird: no images there" in refusal(folder, tmp_path)
+
+
+def test_a_split_that_lacks_images_of_a_class_is_refused(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "test/cat"):
+        picture(tmp_path / "own" / name / "1.png")
+    assert "own/test/dog: no images there" in refusal(tmp_path / "own", tmp_path)
+
+
+def test_test_images_that_are_training_images_are_counted(tmp_path: Path) -> None:
+    for number in range(6):
+        for name in ("cat", "dog"):
+            shade = (40 * number, 100 * (name == "dog"), 0)
+            picture(tmp_path / "own" / "train" / name / f"{number}.png", shade)
+            if number % 2:
+                picture(tmp_path / "own" / "test" / name / f"{number}.png", shade)
+    picture(tmp_path / "own" / "test" / "cat" / "new.png", (1, 2, 3))
+    out = prepared(tmp_path / "own", tmp_path, **{"data.val_fraction": 0, "train.keep": "last"})
+    splits = load_info(out).splits
+    assert {name: split.in_train for name, split in splits.items()} == {
+        "train": 0,
+        "val": 0,
+        "test": 6,
+    }
+
+
 def test_a_dataset_inside_a_hidden_folder_is_read(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         for number in range(10):
@@ -169,7 +264,7 @@ def test_a_test_class_that_train_lacks_is_named(tmp_path: Path) -> None:
 def test_empty_class_folders_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "empty" / name).mkdir(parents=True)
-    assert "empty holds no images" in refusal(tmp_path / "empty", tmp_path)
+    assert "empty/b: no images there" in refusal(tmp_path / "empty", tmp_path)
 
 
 def test_images_of_different_sizes_need_a_size(folder: Path, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def _info() -> DatasetInfo:
             counts=tuple(np.bincount(split.labels, minlength=3).tolist()),
             digest=digest_of_split(split.images, split.labels),
             origins="",
+            in_train=0,
         )
         for name, split in (("train", TRAIN), ("val", VAL), ("test", VAL))
     }

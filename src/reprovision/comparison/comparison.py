@@ -263,6 +263,9 @@ def _notes(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
             f"The training images differ: {base.dataset.images['train']:,} in {base.name}, "
             f"{head.dataset.images['train']:,} in {head.name}."
         )
+    for run in (base, head):
+        if count := run.dataset.in_train.get("test", 0):
+            yield f"{count:,} test images of {run.name} are training images, too: do not trust it."
     if different := _numerics_difference(base, head):
         yield (
             f"The two were computed with other native numerics: {different}. Only "

@@ -42,6 +42,9 @@ QUIET = {"GOMP_SPINCOUNT": "3000"}
 time from the threads that work: training of small networks took ten times as long. A hundredth of
 the default wait costs nothing on an idle machine, and changes no result."""
 
+HARMLESS = (*QUIET, "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+"""Set by us and, when it is imported, by scikit-learn."""
+
 DEFEATING = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT")
 """Would give torch fewer threads than it was told to use: it waits for the others for ever."""
 
@@ -69,21 +72,20 @@ def set_numerics(numerics: Numerics) -> None:
             "numerics=portable needs an x86-64 processor with AVX2 and FMA, and this one "
             f"({platform.machine()}) is not: set numerics=native"
         )
-    if relevant_variables() != PORTABLE:
-        loaded = [name for name in LIBRARIES if name in sys.modules]
-        if loaded:
-            raise UserError(
-                f"{loaded[0]} was loaded before numerics=portable could be set: remove what loads "
-                "it when Python starts, or set numerics=native"
-            )
-        _clear(relevant_variables())
-        os.environ.update(PORTABLE | QUIET)
+    loaded = [name for name in LIBRARIES if name in sys.modules]
+    if loaded and not PORTABLE.items() <= os.environ.items():
+        raise UserError(
+            f"{loaded[0]} was loaded before numerics=portable could be set: remove what loads it "
+            "when Python starts, or set numerics=native"
+        )
+    _clear(relevant_variables())
+    os.environ.update(PORTABLE | QUIET)
 
 
 def relevant_variables() -> dict[str, str]:
     """What is set of the environment variables that those libraries read, and may change bytes."""
     found = {name: value for name, value in os.environ.items() if name.startswith(FAMILIES)}
-    return {name: value for name, value in found.items() if name not in QUIET}
+    return {name: value for name, value in found.items() if name not in HARMLESS}
 
 
 def _clear(names: Iterable[str]) -> None:

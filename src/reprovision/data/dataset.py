@@ -31,11 +31,13 @@ class SplitInfo(Section):
         counts: images per class, in the order of the classes.
         digest: SHA-256 of pixels and labels: equal digests mean the same images in the same order.
         origins: SHA-256 of origins.txt.
+        in_train: number of images whose pixels are those of a training image, too; 0 for train.
     """
 
     counts: tuple[Annotated[int, Field(ge=0)], ...]
     digest: str
     origins: str
+    in_train: Annotated[int, Field(ge=0)]
 
 
 class DatasetInfo(Section):

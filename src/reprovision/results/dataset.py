@@ -4,7 +4,7 @@ Whether two results are of the same test images can then be read from Git alone,
 this program: unlike dataset.json of the prepared tensors, it is read leniently.
 """
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from reprovision.core.yaml_files import Section, parse_section, parse_yaml
 from reprovision.data.dataset import SPLITS, DatasetInfo, SplitName
@@ -19,6 +19,7 @@ class DatasetSummary(Section):
         images: number of images of each split.
         sha256: of each split's pixels and labels: equal digests mean the same images in the same
             order.
+        in_train: images of each split whose pixels are those of a training image, too.
     """
 
     # a later version may hold more
@@ -28,6 +29,7 @@ class DatasetSummary(Section):
     classes: tuple[str, ...]
     images: dict[SplitName, int]
     sha256: dict[SplitName, str]
+    in_train: dict[SplitName, int] = Field(default_factory=dict)
 
 
 def parse_dataset(content: bytes | None, name: str) -> DatasetSummary:
@@ -43,4 +45,5 @@ def summarize(info: DatasetInfo) -> DatasetSummary:
         classes=info.classes,
         images={split: sum(info.splits[split].counts) for split in SPLITS},
         sha256={split: info.splits[split].digest for split in SPLITS},
+        in_train={split: info.splits[split].in_train for split in SPLITS},
     )

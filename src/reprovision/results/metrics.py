@@ -56,6 +56,12 @@ def f1(sums: Sums) -> np.ndarray:
     return 2 * sums.correct / np.maximum(sums.actual + sums.predicted, 1)
 
 
+def macro(values: np.ndarray, sums: Sums) -> np.ndarray:
+    """(...) the mean of values (..., classes) over the classes that have images."""
+    present = sums.actual > 0
+    return (values * present).sum(-1) / np.maximum(present.sum(-1), 1)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A property of a classifier over a test set.
@@ -86,10 +92,10 @@ METRICS: dict[str, Metric] = {
             "macro precision",
             "fraction",
             False,
-            lambda s: precision(s).mean(-1),
+            lambda s: macro(precision(s), s),
         ),
-        Metric("macro_recall", "macro recall", "fraction", False, lambda s: recall(s).mean(-1)),
-        Metric("macro_f1", "macro F1", "fraction", False, lambda s: f1(s).mean(-1)),
+        Metric("macro_recall", "macro recall", "fraction", False, lambda s: macro(recall(s), s)),
+        Metric("macro_f1", "macro F1", "fraction", False, lambda s: macro(f1(s), s)),
         # expected calibration error (Guo and others, arXiv:1706.04599)
         Metric(
             "calibration_error",

@@ -1,6 +1,11 @@
-"""A folder of images: one folder per class, or train/, val/ and test/ folders of those."""
+"""A folder of images: one folder per class, or folders named after splits that hold those.
+
+Everything below it is used, ignored for a documented reason (`IGNORED`), or named in an error:
+nothing that a user believes to be in the data is left out in silence.
+"""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,49 +14,94 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
+from reprovision.data.dataset import SplitName
 from reprovision.images.decoding import Shape, read_image
 from reprovision.sources.source import Part, Source
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
+SPLIT_NAMES: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call the folders of splits, in any case."""
+
+IGNORED = re.compile(r"\..*|__MACOSX|thumbs\.db|desktop\.ini", re.IGNORECASE)
+"""What systems and programs leave beside images: hidden files and folders, archives' metadata."""
+
+IGNORED_FILES = re.compile(r"(readme|licen[cs]e)(\..*)?", re.IGNORECASE)
+
 
 def open_folder(path: Path) -> Source:
-    """Opens FOLDER/CLASS/IMAGE, or FOLDER/{train,val,test}/CLASS/IMAGE; val and test are optional.
+    """Opens FOLDER/CLASS/IMAGE, or FOLDER/SPLIT/CLASS/IMAGE; val and test are optional.
 
     Raises:
-        UserError: there are fewer than two classes, or a file is not an image.
+        UserError: there are fewer than two classes, a class without images, or something that is
+            neither an image nor ignored.
     """
-    split = (path / "train").is_dir()
-    parts = {name: path / name for name in ("train", "val", "test")} if split else {"train": path}
-    others = [name for name in _subfolders(path) if split and name not in parts]
-    if others:
-        raise UserError(
-            f"{path} holds {', '.join(others)} beside train: name the parts train, val and test, "
-            "and move everything else elsewhere"
-        )
-    classes = tuple(_subfolders(parts["train"]))
+    parts = _find_splits(path)
+    classes = tuple(folder.name for folder in _folders(parts["train"]))
     if len(classes) < 2:
         raise UserError(
             f"{path} has class folders: {', '.join(classes) or 'none'}: put the images of each "
             "class in a folder named after the class, two or more of them"
         )
-    opened = {
-        name: _open_part(path, part, classes) for name, part in parts.items() if part.is_dir()
-    }
+    opened = {name: _open_part(path, part, classes) for name, part in parts.items()}
     return Source(path.name, classes, None, opened["train"], opened.get("val"), opened.get("test"))
 
 
+def _find_splits(path: Path) -> dict[SplitName, Path]:
+    """The folders of splits; without any, the whole folder is train."""
+    folders = _folders(path)
+    named: dict[SplitName, Path] = {}
+    for folder in folders:
+        split = SPLIT_NAMES.get(folder.name.lower())
+        if split in named:
+            raise UserError(f"{path} holds {named[split].name} and {folder.name}: keep one of them")
+        if split:
+            named[split] = folder
+    others = [folder.name for folder in folders if folder not in named.values()]
+    if named and ("train" not in named or others):
+        raise UserError(
+            f"{path} holds {', '.join(folder.name for folder in folders)}: name the splits train, "
+            "val and test, with train among them, and move everything else elsewhere"
+        )
+    if not named and _look_like_splits(folders):
+        raise UserError(
+            f"{path} holds {', '.join(folder.name for folder in folders)}, with the same folders "
+            "in each: if they are splits, name them train, val and test; if they are classes, "
+            "put their images directly into them"
+        )
+    return named or {"train": path}
+
+
+def _look_like_splits(folders: Sequence[Path]) -> bool:
+    """Whether all hold the same two or more folders, and nothing else."""
+    held = [sorted(entry.name for entry in _entries(folder)) for folder in folders]
+    only_folders = all(entry.is_dir() for folder in folders for entry in _entries(folder))
+    return only_folders and len(held) > 1 and len(held[0]) > 1 and held.count(held[0]) == len(held)
+
+
 def _open_part(root: Path, part: Path, classes: tuple[str, ...]) -> Part:
-    unknown = set(_subfolders(part)) - set(classes)
+    unknown = {folder.name for folder in _folders(part)} - set(classes)
     if unknown:
         raise UserError(f"{part} holds the class {min(unknown)}, which train does not have")
-    found = [(file, label) for label, name in enumerate(classes) for file in _images(part / name)]
-    if not found:
-        raise UserError(f"{part} holds no images: their names end in {', '.join(SUFFIXES)}")
-    files = [file for file, _ in found]
-    labels = np.array([label for _, label in found], np.int64)
+    images = {name: _images(part / name) if (part / name).is_dir() else [] for name in classes}
+    missing = [str(part / name) for name, files in images.items() if not files]
+    if missing:
+        raise UserError(
+            f"{_first_ten(missing)}: no images there, whose names end in {', '.join(SUFFIXES)}: "
+            "add some, or remove the class from all splits"
+        )
+    files = [file for name in classes for file in images[name]]
+    counts = [len(images[name]) for name in classes]
     return Part(
-        labels,
+        np.repeat(np.arange(len(classes), dtype=np.int64), counts),
         origin=lambda row: _one_line(files[row].relative_to(root)),
         read=lambda shape: _read(files, shape),
     )
@@ -63,16 +113,39 @@ def _one_line(path: Path) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _subfolders(path: Path) -> list[str]:
-    return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _entries(path: Path) -> list[Path]:
+    """What a folder holds, in order, without what is ignored."""
+
+    def is_used(entry: Path) -> bool:
+        is_document = IGNORED_FILES.fullmatch(entry.name) and entry.is_file()
+        return not IGNORED.fullmatch(entry.name) and not is_document
+
+    return sorted(filter(is_used, path.iterdir()))
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder that holds nothing else."""
+    entries = _entries(path)
+    loose = [str(entry) for entry in entries if not entry.is_dir()]
+    if loose:
+        raise UserError(
+            f"{_first_ten(loose)}: not in a class folder: move it into one, or elsewhere"
+        )
+    return entries
 
 
 def _images(folder: Path) -> list[Path]:
+    """All images below a folder, in order."""
     files: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        # what lies in a hidden folder is hidden, too: Jupyter keeps copies of images there
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(root, name) for name in names if not name.startswith(".")]
+    entries = _entries(folder)
+    while entries:
+        entry = entries.pop()
+        if not entry.is_dir():
+            files.append(entry)
+        elif entry.resolve() in (entry.parent.resolve(), *entry.parent.resolve().parents):
+            raise UserError(f"{entry} links to a folder that it is in: remove it")
+        else:
+            entries += _entries(entry)
     files.sort()
     others = [str(file) for file in files if file.suffix.lower() not in SUFFIXES]
     if others:

@@ -11,6 +11,7 @@ bounded whatever their number, with plain writes, so that a full disk is an erro
 """
 
 import io
+from array import array
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -53,7 +54,7 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
         writers.append(_SplitWriter(folder / split, count, shape))
     for part, splits in assigned:
         _stream(part, splits, shape, writers)
-    infos = [writer.finish(len(source.classes)) for writer in writers]
+    infos = [writer.finish(len(source.classes), writers[TRAIN]) for writer in writers]
     mean, std = _normalization(params, open_array(folder / "train" / "images.npy"))
     info = DatasetInfo(
         name=source.name,
@@ -158,6 +159,8 @@ class _SplitWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.labels: list[np.ndarray] = [np.empty(0, np.int64)]
+        # 64 bits of each image's pixels: two different images in a million collide once in 10^7
+        self.hashes = array("q")
         self.images = (folder / "images.npy").open("wb")
         self.origins = (folder / "origins.txt").open("wb")
         size = (count, shape.channels, shape.height, shape.width)
@@ -169,8 +172,9 @@ class _SplitWriter:
             self.images.write(np.ascontiguousarray(images))
             self.origins.write("".join(f"{origin}\n" for origin in origins).encode())
         self.labels.append(labels)
+        self.hashes.extend(hash(image.tobytes()) for image in images)
 
-    def finish(self, classes: int) -> SplitInfo:
+    def finish(self, classes: int, train: "_SplitWriter") -> SplitInfo:
         with with_filename(self.folder):
             self.images.close()
             self.origins.close()
@@ -181,4 +185,8 @@ class _SplitWriter:
             counts=np.bincount(labels, minlength=classes).tolist(),
             digest=digest_of_split(open_array(self.folder / "images.npy"), labels),
             origins=digest_of_file(self.folder / "origins.txt"),
+            in_train=0 if self is train else self._count_in(set(train.hashes)),
         )
+
+    def _count_in(self, hashes: set[int]) -> int:
+        return sum(found in hashes for found in self.hashes)
