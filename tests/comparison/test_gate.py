@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from project import Project
 from repository import Repository
 
 from reprovision.comparison.gate import FAILED
@@ -88,6 +89,59 @@ def test_the_gate_is_in_the_markdown_and_in_the_page(worse: Repository) -> None:
     )
     assert "**gate failed: accuracy is worse" in output
     assert "gate failed: accuracy is worse" in (worse.root / "page.html").read_text()
+
+
+def test_the_gate_is_closed_where_nothing_was_compared(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    made = Repository.create(tmp_path / "repository", environment)
+    made.result(range(2))
+    made.result(range(90), classes=("cat", "hound"))
+    line = made.gate("--fail-if", "worse", status=FAILED)
+    assert line == ("gate failed: nothing was compared, because the two were tested on other data")
+    made.gate("--max-drop", "accuracy=0.1", status=FAILED)
+    # a limit for the head alone needs no base
+    made.gate("--min", "accuracy=0.05", status=0)
+
+
+def test_the_gate_is_closed_where_dvc_lock_describes_other_predictions(worse: Repository) -> None:
+    path = worse.root / "results/predictions.csv"
+    path.write_text(path.read_text().replace("dog,cat", "dog,dog"))
+    worse.commit("no mistakes any more")
+    line = worse.gate("--fail-if", "worse", status=FAILED)
+    assert "results/predictions.csv of HEAD is not the file that its dvc.lock describes" in line
+    assert "is not the file" in worse.gate("--min", "accuracy=0.5", status=FAILED)
+
+
+def test_images_in_another_order_are_paired_by_name(worse: Repository) -> None:
+    before = worse.diff("HEAD~1", "HEAD")
+    path = worse.root / "results/predictions.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    worse.lock()
+    after = worse.diff("HEAD~1", "workspace")
+    assert "10 regressed, McNemar's exact test p = 0.002" in before
+    assert "10 regressed, McNemar's exact test p = 0.002" in after
+
+
+def test_other_images_under_the_same_digest_are_refused(worse: Repository) -> None:
+    path = worse.root / "results/predictions.csv"
+    path.write_text(path.read_text().replace("photo 7.png", "photo 6.png"))
+    worse.lock()
+    assert "list other images: run `dvc repro` for both" in worse.refusal("HEAD", "workspace")
+
+
+def test_a_base_whose_code_is_newer_than_its_results_gets_no_verdict(reproduced: Project) -> None:
+    with (reproduced.root / "src/reprovision/models/mlp.py").open("a") as file:
+        file.write("# another line\n")
+    reproduced.commit("code without results")
+    reproduced.git("switch", "--quiet", "--create", "innocent")
+    (reproduced.root / "README.md").write_text("Only words.")
+    reproduced.commit("words")
+    done = reproduced.run("reprovision", "diff", "main", "HEAD", "--fail-if", "worse", check=False)
+    assert done.returncode == FAILED
+    stale = "The results of main were made with other code than it has (src/reprovision/models)"
+    assert stale in done.stderr.splitlines()[-1]
 
 
 def test_without_a_gate_a_worse_model_is_no_failure(worse: Repository) -> None:

@@ -15,7 +15,7 @@ from reprovision.comparison.statistics import (
     unpaired_difference,
 )
 from reprovision.core.errors import UserError
-from reprovision.results.layout import HISTORY, RECEIPT
+from reprovision.results.layout import HISTORY, PREDICTIONS, RECEIPT
 from reprovision.results.metrics import METRICS, Metric, measure
 from reprovision.results.numerics import describe_difference
 from reprovision.results.run import Run
@@ -132,6 +132,8 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
             images.
     """
     pairing = _pairing(base, head)
+    if pairing is Pairing.SAME:
+        base = _in_the_order_of(head, base)
     identical = _count_identical(base, head)
     fixed = regressed = np.empty(0, np.int64)
     if pairing is Pairing.SAME:
@@ -170,12 +172,27 @@ def _pairing(base: Run, head: Run) -> Pairing:
     if base.test_set.digest != head.test_set.digest:
         same_source = base.test_set.name == head.test_set.name
         return Pairing.DIFFERENT if same_source else Pairing.OTHER_DATA
-    if not np.array_equal(base.predictions.actual, head.predictions.actual):
-        raise UserError(
-            f"{base.title} and {head.title} name the same test set, but their "
-            "results/predictions.csv list other labels: run `dvc repro` for both"
-        )
     return Pairing.SAME
+
+
+def _in_the_order_of(head: Run, base: Run) -> Run:
+    """The base with its predictions in the head's order, paired by the images' names."""
+    names, wanted = base.predictions.origins, head.predictions.origins
+    if names != wanted:
+        row_of = {name: row for row, name in enumerate(names)}
+        if len(row_of) != len(names) or sorted(names) != sorted(wanted):
+            raise _other_predictions(base, head, "images")
+        base = base.reordered([row_of[name] for name in wanted])
+    if not np.array_equal(base.predictions.actual, head.predictions.actual):
+        raise _other_predictions(base, head, "labels")
+    return base
+
+
+def _other_predictions(base: Run, head: Run, what: str) -> UserError:
+    return UserError(
+        f"{base.title} and {head.title} name the same test set, but their {PREDICTIONS} list "
+        f"other {what}: run `dvc repro` for both"
+    )
 
 
 def _only_correct_in(run: Run, other: Run) -> np.ndarray:
@@ -265,7 +282,10 @@ def _notes(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
         )
     for run in (base, head):
         if count := run.dataset.in_train.get("test", 0):
-            yield f"{count:,} test images of {run.name} are training images, too: do not trust it."
+            yield (
+                f"{count:,} test images of {run.name} are training images, too: its metrics are "
+                "too good."
+            )
     if different := _numerics_difference(base, head):
         yield (
             f"The two were computed with other native numerics: {different}. Only "

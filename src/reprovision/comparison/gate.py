@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reprovision.comparison.comparison import Change, Comparison, Verdict
+from reprovision.comparison.comparison import Change, Comparison, Pairing, Verdict
 from reprovision.comparison.formatting import named_p, spread
 from reprovision.core.errors import UserError
 
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def check(gate: Gate, comparison: Comparison) -> Outcome:
-    """Checks a comparison against a gate.
+    """Checks a comparison against a gate, which is closed where the results can't be trusted.
 
     Raises:
         UserError: a limit names an unknown metric.
@@ -67,6 +67,11 @@ def check(gate: Gate, comparison: Comparison) -> Outcome:
 
 
 def _broken(gate: Gate, comparison: Comparison) -> Iterator[str]:
+    compares = gate.refuse_worse or gate.max_drops
+    for run in (comparison.base, comparison.head) if compares else (comparison.head,):
+        yield from (warning.removesuffix(".") for warning in run.warnings)
+    if compares and comparison.pairing is Pairing.OTHER_DATA:
+        yield "nothing was compared, because the two were tested on other data"
     accuracy = comparison.accuracy
     if gate.refuse_worse and comparison.verdict is Verdict.WORSE:
         points, p = spread(accuracy.metric, -accuracy.value), named_p(accuracy.p)

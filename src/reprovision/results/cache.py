@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -60,5 +61,10 @@ def has_content(path: Path, md5: str) -> bool:
         return False
     if path.is_file():
         return md5_of_file(path) == md5
-    listing = [{"md5": md5_of_file(file), "relpath": name} for name, file in files_of(path).items()]
-    return md5_of(json.dumps(listing, sort_keys=True).encode()) + ".dir" == md5
+    return md5_of_folder({name: md5_of_file(file) for name, file in files_of(path).items()}) == md5
+
+
+def md5_of_folder(files: Mapping[str, str]) -> str:
+    """What dvc.lock has of a folder, from the MD5 of each of its files by their paths in it."""
+    listing = [{"md5": files[name], "relpath": name} for name in sorted(files)]
+    return md5_of(json.dumps(listing, sort_keys=True).encode()) + ".dir"

@@ -56,6 +56,14 @@ class Lock:
         read = [dep for name in TEST_STAGES for dep in self.stages[name].get("deps", [])]
         return all(written.get(dep["path"], dep["md5"]) == dep["md5"] for dep in read)
 
+    def test_code(self) -> dict[str, str]:
+        """The MD5 of the code that the test metrics come from, by path; folders end in `.dir`."""
+        return {
+            path: md5
+            for (stage, path), md5 in self.inputs().items()
+            if stage in TEST_STAGES and path.startswith(CODE)
+        }
+
     def code(self) -> str:
         """Names the code of training: a digest of what its stage read that no stage wrote."""
         read = ((path, md5) for (stage, path), md5 in self.inputs().items() if stage == "train")

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from scipy import special
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import write_csv
+
+ARRAYS = ("actual", "predicted", "confidence", "loss")
 
 COLUMNS = ("image", "actual", "predicted", "confidence", "loss")
 
@@ -40,6 +43,11 @@ class Predictions:
     def correct(self) -> np.ndarray:
         """bool (N,)."""
         return self.actual == self.predicted
+
+    def take(self, rows: Sequence[int]) -> "Predictions":
+        """Those of some images, in the order given."""
+        arrays = {name: getattr(self, name)[list(rows)] for name in ARRAYS}
+        return replace(self, origins=[self.origins[row] for row in rows], **arrays)
 
     def most_confident_errors(self, count: int) -> np.ndarray:
         """Indices of the incorrectly classified images of the highest confidence, int64."""

@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 from reprovision.core.errors import UserError
+from reprovision.core.files import md5_of, md5_of_file
 from reprovision.core.git import git, git_or_none, git_text_or_empty
-from reprovision.results.cache import cached_file
+from reprovision.results.cache import cached_file, files_of
 from reprovision.results.layout import LOCK
-from reprovision.results.lock import Lock, parse_lock
+from reprovision.results.lock import CODE, Lock, parse_lock
 
 WORKSPACE = "workspace"
 
@@ -61,6 +62,18 @@ class Revision:
         """
         content = self.read(LOCK)
         return Lock({}) if content is None else parse_lock(content, f"{LOCK} of {self.name}")
+
+    def md5_of_code(self) -> dict[str, str]:
+        """The MD5 of each file of the code by its path, in order."""
+        if self.commit is None:
+            files = (file for root in CODE for file in files_of(Path(root)).values())
+            # what .dvcignore excludes
+            code = [file for file in files if "__pycache__" not in file.parts]
+            return {file.as_posix(): md5_of_file(file) for file in code}
+        listed = git("ls-tree", "-r", "-z", "--name-only", self.commit, "--", *CODE).decode()
+        paths = [Path(name) for name in listed.split("\0") if name]
+        (opened,) = open_revisions([(self.name, self.commit)], paths)
+        return {path.as_posix(): md5_of(opened.contents[path] or b"") for path in paths}
 
 
 @dataclass(frozen=True)

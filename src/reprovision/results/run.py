@@ -1,6 +1,6 @@
 """A finished run, wherever it comes from: the workspace, a commit, an experiment or MLflow."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of
 from reprovision.core.yaml_files import leaves, parse_yaml
+from reprovision.results.cache import md5_of_folder
 from reprovision.results.dataset import DatasetSummary, parse_dataset
 from reprovision.results.history import Epoch, parse_history
 from reprovision.results.layout import (
@@ -90,6 +91,12 @@ class Run:
         content = self.read(NUMERICS)
         return None if content is None else parse_numerics(content, self.name)
 
+    def reordered(self, rows: Sequence[int]) -> "Run":
+        """The same run with its predictions in another order."""
+        run = replace(self)
+        vars(run)["predictions"] = self.predictions.take(rows)
+        return run
+
     def _need(self, path: Path) -> bytes:
         content = self.read(path)
         if content is None:
@@ -164,6 +171,11 @@ def _warnings(revision: Revision) -> Iterator[str]:
             f"The results of {revision.name} were made with another {', '.join(changed[:5])} than "
             "its params.yaml has: run `dvc repro` there."
         )
+    if stale := list(_changed_code(revision)):
+        yield (
+            f"The results of {revision.name} were made with other code than it has "
+            f"({', '.join(stale[:5])}): run `dvc repro` there, and commit what it writes."
+        )
     predictions = revision.read(PREDICTIONS)
     recorded = revision.lock.outputs().get(PREDICTIONS.as_posix())
     if predictions is not None and recorded != md5_of(predictions):
@@ -171,6 +183,20 @@ def _warnings(revision: Revision) -> Iterator[str]:
             f"{PREDICTIONS} of {revision.name} is not the file that its dvc.lock describes: "
             "commit both together."
         )
+
+
+def _changed_code(revision: Revision) -> Iterator[str]:
+    """Paths of code that dvc.lock has in another version than the revision."""
+    used = revision.lock.test_code()
+    files = revision.md5_of_code() if used else {}
+    for path, md5 in used.items():
+        inside = {
+            name.removeprefix(f"{path}/"): of_file
+            for name, of_file in files.items()
+            if name.startswith(f"{path}/")
+        }
+        if md5 != (md5_of_folder(inside) if md5.endswith(".dir") else files.get(path)):
+            yield path
 
 
 def _values(revision: Revision, path: Path) -> dict[str, Any]:
