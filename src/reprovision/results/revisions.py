@@ -140,8 +140,7 @@ def _find_experiment(name: str) -> Experiment:
     found = [experiment for experiment in all_experiments() if experiment.name == name]
     if not found:
         raise UserError(
-            f"{name} is neither a Git revision nor a DVC experiment here: "
-            "see `git branch --all` and `dvc exp list --all-commits`"
+            f"{name} is neither a Git revision nor a DVC experiment here: {_hint(name)}"
         )
     head = git_text_or_empty("rev-parse", "HEAD")
     here = [experiment for experiment in found if experiment.baseline == head]
@@ -151,3 +150,12 @@ def _find_experiment(name: str) -> Experiment:
             f"{len(found)} experiments are called {name}: name one by its commit, one of {commits}"
         )
     return (here or found)[0]
+
+
+def _hint(name: str) -> str:
+    """How to get a revision that this clone lacks."""
+    if git_text_or_empty("rev-parse", "--verify", "--quiet", f"origin/{name}"):
+        return f"use origin/{name}"
+    if git_text_or_empty("rev-parse", "--is-shallow-repository") == "true":
+        return "this clone is shallow: `git fetch --unshallow origin` brings all commits"
+    return "see `git branch --all` and `dvc exp list --all-commits`"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reprovision.core.errors import UserError
-from reprovision.core.git import git, git_text_or_empty
+from reprovision.core.git import git_or_none, git_text_or_empty
 from reprovision.core.params import Params
 from reprovision.core.yaml_files import as_text, flatten, parse_section, parse_yaml
 from reprovision.results.layout import LOCK, PARAMS, RESULTS
@@ -96,9 +96,12 @@ def _param_changes(params: Params) -> str:
 
 def _committed_params() -> dict[str, Any] | None:
     where = f"the committed {PARAMS}"
+    committed = git_or_none("show", f"HEAD:./{PARAMS}")
+    if committed is None:
+        return None
     try:
-        committed = git("show", f"HEAD:./{PARAMS}")
         return flatten(parse_section(Params, parse_yaml(committed, where), where))
+    # params of another version
     except UserError:
         return None
 

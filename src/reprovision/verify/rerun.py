@@ -34,8 +34,8 @@ def run_again(root: Path, commit: str, folder: Path) -> Path:
     """Runs all stages of a commit in a clone; returns the project's folder there."""
     clone = folder / "clone"
     top = git_text("rev-parse", "--show-toplevel")
-    git_text("clone", "--quiet", "--shared", "--no-checkout", top, str(clone))
-    git_text("-C", str(clone), "checkout", "--quiet", "--detach", commit)
+    git_text("clone", "--quiet", "--shared", "--no-checkout", top, str(clone), folder=folder)
+    git_text("checkout", "--quiet", "--detach", commit, folder=clone)
     project = clone / git_text("rev-parse", "--show-prefix")
     environment = _environment(folder)
     _dvc(project, environment, "config", "--local", "cache.dir", str(folder / "cache"))
@@ -64,7 +64,7 @@ def _share_sources(root: Path, project: Path, environment: Mapping[str, str]) ->
         # links to single files: what is missing is downloaded into the clone
         shutil.copytree(downloads.resolve(), target, copy_function=os.symlink, dirs_exist_ok=True)
     # only -z prints names that are not ASCII unquoted
-    tracked = git_text("-C", str(project), "ls-files", "-z", "*.dvc").rstrip("\0").split("\0")
+    tracked = git_text("ls-files", "-z", "*.dvc", folder=project).rstrip("\0").split("\0")
     if tracked != [""]:
         _dvc(project, environment, "remote", "add", "--local", "verify", str(cache_folder(root)))
         _dvc(project, environment, "pull", "--quiet", "--remote", "verify", *tracked)
