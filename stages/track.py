@@ -6,6 +6,7 @@ from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info
 from reprovision.results import layout
 from reprovision.results.fingerprint import run_key, training_key
+from reprovision.results.intact import require_intact
 from reprovision.tracking.log_run import log_run
 from reprovision.tracking.store import ui_address
 
@@ -13,6 +14,7 @@ from reprovision.tracking.store import ui_address
 def main() -> None:
     """Logs the results to MLflow, registers the model, and prints where everything is."""
     params = load_params()
+    require_intact()
     key = run_key(params, training_key(params, load_info(layout.PREPARED)))
     run, version = log_run(params, key)
     # identifies the run without its id, which differs from server to server

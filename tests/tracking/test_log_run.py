@@ -70,7 +70,8 @@ def test_the_test_metrics_are_those_of_the_results(reproduced_template: Project,
         assert reproduced_template.metric(run, f"test_{name}") == [(0, value)]
     assert run.data.metrics["train_seconds"] > 0
     others = {name for name in run.data.metrics if not name.startswith("test_")}
-    assert others == {*BY_EPOCH, "train_seconds"}
+    assert others == {*BY_EPOCH, "train_seconds", "export_max_difference"}
+    assert 0 < run.data.metrics["export_max_difference"] < 1e-5
 
 
 def test_results_plots_and_card_are_artifacts(reproduced_template: Project, run: Run) -> None:

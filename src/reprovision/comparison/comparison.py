@@ -133,7 +133,7 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
     """
     pairing = _pairing(base, head)
     if pairing is Pairing.SAME:
-        base = _in_the_order_of(head, base)
+        base = pair(base, head)
     identical = _count_identical(base, head)
     fixed = regressed = np.empty(0, np.int64)
     if pairing is Pairing.SAME:
@@ -175,8 +175,12 @@ def _pairing(base: Run, head: Run) -> Pairing:
     return Pairing.SAME
 
 
-def _in_the_order_of(head: Run, base: Run) -> Run:
-    """The base with its predictions in the head's order, paired by the images' names."""
+def pair(base: Run, head: Run) -> Run:
+    """The base with its predictions in the order of the head's, by the images' names.
+
+    Raises:
+        UserError: the two list other images, or other labels for them.
+    """
     names, wanted = base.predictions.origins, head.predictions.origins
     if names != wanted:
         row_of = {name: row for row, name in enumerate(names)}

@@ -27,8 +27,31 @@ def cache_folder(root: Path) -> Path:
 
 def cached_file(root: Path, md5: str) -> Path | None:
     """The file in the cache that holds a content; None where the cache lacks it."""
-    path = cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
-    return path if path.is_file() else None
+    path = _cache_path(root, md5)
+    return path if path.is_file() and not _is_damaged(path, md5) else None
+
+
+def damaged_files(root: Path, md5: str) -> list[Path]:
+    """The files in the cache of an output whose content is not the one that they are named after.
+
+    DVC trusts a file's time, and would restore them again and again.
+    """
+    own = _cache_path(root, md5)
+    if not own.is_file():
+        return []
+    if _is_damaged(own, md5):
+        return [own]
+    parts = json.loads(own.read_text("utf-8")) if md5.endswith(".dir") else []
+    found = ((_cache_path(root, part["md5"]), part["md5"]) for part in parts)
+    return [path for path, of_part in found if path.is_file() and _is_damaged(path, of_part)]
+
+
+def _cache_path(root: Path, md5: str) -> Path:
+    return cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def _is_damaged(path: Path, md5: str) -> bool:
+    return md5_of_file(path) != md5.removesuffix(".dir")
 
 
 def cached_files(root: Path, md5: str) -> dict[str, Path] | None:

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from reprovision.comparison.comparison import pair
 from reprovision.comparison.statistics import paired_difference
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params, TrackParams
 from reprovision.data.dataset import load_info
 from reprovision.results.fingerprint import run_key, training_key
+from reprovision.results.intact import require_intact
 from reprovision.results.layout import CHECKPOINT, PREPARED
 from reprovision.results.run import Run
+from reprovision.tracking.models import require_loadable
 from reprovision.tracking.runs import to_run
 from reprovision.tracking.store import Store, open_store
 
@@ -58,6 +61,7 @@ def promote(params: Params, version: str | None = None, force: str | None = None
         if champion and champion.version == challenger.version:
             return Promotion(True, f"version {champion.version} of {name} is the champion already")
         is_better, reason = True, "the first champion"
+        require_loadable(challenger)
         if force is not None:
             reason = f"forced: {force}"
         elif champion:
@@ -129,6 +133,7 @@ def _compare(
             "images and can't be compared: evaluate both on the same test set, or decide with "
             "--force"
         )
+    before = pair(before, after)
     then, now = before.predictions.correct, after.predictions.correct
     is_better, reason = judge(int((now & ~then).sum()), int((then & ~now).sum()), len(now))
     return is_better, f"against version {champion.version} {reason}"
@@ -161,6 +166,7 @@ def _find_challenger(store: Store, params: Params, version: str | None) -> Model
 
 
 def _version_of_results(store: Store, params: Params, known: list[ModelVersion]) -> ModelVersion:
+    require_intact()
     key = run_key(params, training_key(params, load_info(PREPARED)))
     run = store.find(key, digest_of_file(CHECKPOINT))
     for version in known:

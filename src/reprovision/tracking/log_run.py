@@ -22,7 +22,7 @@ from reprovision.results.history import Epoch, read_history
 from reprovision.results.run import used_params
 from reprovision.tracking import descriptions
 from reprovision.tracking.environment import load_environment, load_export_check
-from reprovision.tracking.models import log_model, register_model
+from reprovision.tracking.models import find_model, log_model, register_model
 from reprovision.tracking.runs import TEST_PREFIX, artifact_folder
 from reprovision.tracking.store import (
     CHECKPOINT_TAG,
@@ -54,7 +54,7 @@ def log_run(params: Params, key: str) -> tuple[Run, str]:
     test = json.loads(layout.TEST_METRICS.read_text(encoding="utf-8"))
     with open_store(params.track.experiment) as store:
         run = _find_or_create(store, params, key, history, digest_of_file(layout.CHECKPOINT))
-        if run.info.status != "FINISHED":
+        if run.info.status != "FINISHED" or not find_model(store.client, run):
             with mlflow.start_run(run.info.run_id):
                 _log_results(store.client, run, params, test)
                 _log_training(store.client, run, key, history)

@@ -4,17 +4,22 @@ import contextlib
 import io
 import json
 import re
+from collections.abc import Sequence
 from importlib import metadata
 
 import mlflow
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from onnx.checker import ValidationError
 
+from reprovision.core.errors import UserError
 from reprovision.core.params import Params
 from reprovision.data.dataset import load_info, load_split
 from reprovision.results.layout import ONNX_MODEL, PREPARED
@@ -31,8 +36,14 @@ DESCRIPTION = (
 
 
 def log_model(client: MlflowClient, run: Run) -> str:
-    """Logs the ONNX model of the active run, once; returns its id."""
-    found = _find_model(client, run)
+    """Logs the ONNX model of the active run, once; returns its id.
+
+    What an interrupted attempt has left is deleted: it may look like a model, and lack its file.
+    """
+    found = find_model(client, run)
+    for model in _logged_models(client, run):
+        if model.model_id != found:
+            client.delete_logged_model(model.model_id)
     if found:
         return found
     info = load_info(PREPARED)
@@ -63,8 +74,12 @@ def register_model(client: MlflowClient, run: Run, params: Params, test: dict[st
         the number of the version.
     """
     name = params.track.model_name
+    model_id = find_model(client, run)
     known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
-    version = known[0] if known else _new_version(client, run, name)
+    whole = [v for v in known if v.status == "READY" and v.source == f"models:/{model_id}"]
+    for broken in (v for v in known if v not in whole):
+        client.delete_model_version(name, broken.version)
+    version = whole[0] if whole else _new_version(client, model_id, name)
     if not version.description:
         client.update_model_version(name, version.version, describe(params, test))
     tags = version_tags(test, load_info(PREPARED).splits["test"].digest)
@@ -73,17 +88,42 @@ def register_model(client: MlflowClient, run: Run, params: Params, test: dict[st
     return str(version.version)
 
 
-def _new_version(client: MlflowClient, run: Run, name: str) -> ModelVersion:
+def _new_version(client: MlflowClient, model_id: str | None, name: str) -> ModelVersion:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=DESCRIPTION.format(name=name))
-    model_id = _find_model(client, run)
     # unlike the client's method, it also links the model's page to its version; it prints to stderr
     with contextlib.redirect_stderr(io.StringIO()):
         return mlflow.register_model(f"models:/{model_id}", name)
 
 
-def _find_model(client: MlflowClient, run: Run) -> str | None:
-    logged = client.search_logged_models(
+def find_model(client: MlflowClient, run: Run) -> str | None:
+    """The id of the run's logged model, if it is whole: finished, and the exported model."""
+    exported = onnx.load(str(ONNX_MODEL))
+    for model in _logged_models(client, run):
+        if model.status == LoggedModelStatus.READY and _load(model.model_uri) == exported:
+            return str(model.model_id)
+    return None
+
+
+def _logged_models(client: MlflowClient, run: Run) -> Sequence[LoggedModel]:
+    return client.search_logged_models(
         [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
     )
-    return str(logged[0].model_id) if logged else None
+
+
+def require_loadable(version: ModelVersion) -> None:
+    """Raises a UserError where a version of a registered model can't be loaded."""
+    if version.status != "READY" or _load(f"models:/{version.name}/{version.version}") is None:
+        raise UserError(
+            f"version {version.version} of {version.name} can't be loaded from MLflow: "
+            "run `uv run reprovision sync` in the workspace that made it, or choose another one"
+        )
+
+
+def _load(uri: str) -> onnx.ModelProto | None:
+    """A model in MLflow; None where its files are missing or damaged."""
+    try:
+        return mlflow.onnx.load_model(uri)
+    # whatever the store and the parser raise for files that are not there or not whole
+    except (MlflowException, OSError, ValueError, DecodeError, ValidationError):
+        return None

@@ -10,6 +10,7 @@ import sys
 
 from reprovision.core.errors import UserError
 from reprovision.core.yaml_files import load_yaml
+from reprovision.results.intact import require_intact
 from reprovision.results.layout import PIPELINE
 
 TRACK = "track"
@@ -22,6 +23,7 @@ def sync() -> None:
         UserError: the results are not those of the current params, data and code, or MLflow can't
             be used.
     """
+    require_intact()
     stages = [name for name in load_yaml(PIPELINE)["stages"] if name != TRACK]
     status = _dvc("status", "--json", *stages)
     if status.returncode:
