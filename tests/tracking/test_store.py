@@ -5,13 +5,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from project import ROOT
 
-from reprovision.core.errors import UserError
+from reprovision.core.errors import UserError, redact
 from reprovision.tracking.store import open_store, tracking_uri, ui_address
 
 
@@ -37,6 +41,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("mlruns", "file://{root}/mlruns"),
         ("postgresql://u@host/db", "postgresql://u@host/db"),
         ("databricks", "databricks"),
+        ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("server:5000/prefix", "http://server:5000/prefix"),
+        ("file:mlruns", "file://{root}/mlruns"),
+        ("file:///srv/mlruns", "file:///srv/mlruns"),
+        ("https://alice:pw@server/x", "https://server/x"),
     ],
 )
 def test_relative_stores_are_in_the_main_workspace_wherever_dvc_runs_the_stage(
@@ -131,23 +140,65 @@ def test_a_store_that_can_not_be_used_is_one_sentence(
     assert uri in str(caught.value)
 
 
-def test_passwords_are_not_printed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@localhost:9/db")
-    shown = r"postgresql://me:\*\*\*@localhost:9/db"
-    with pytest.raises(UserError, match=shown) as caught, open_store("x"):
-        pass
-    assert "secret" not in str(caught.value)
-    assert "secret" not in ui_address("7")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@server/prefix")
-    assert ui_address("7").startswith("https://me:***@server/prefix/#")
-
-
-def test_a_store_that_can_not_be_created_is_one_sentence(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://me:secret@localhost:9/db", "postgresql://me:***@localhost:9/db"),
+        ("postgresql://me:sec@ret@localhost:9/db", "postgresql://me:***@localhost:9/db"),
+        (
+            "postgresql://localhost:9/db?user=me&password=secret",
+            "localhost:9/db?user=me&password=***",
+        ),
+        ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
+    ],
+)
+def test_passwords_are_not_printed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, uri: str, shown: str
 ) -> None:
-    # MLflow's own command fails
-    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "not a boolean")
-    with pytest.raises(UserError, match=r"can't create .*mlflow\.db") as caught, open_store("x"):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError) as caught, open_store("x"):
         pass
-    assert "\n" not in str(caught.value)
-    assert not (root / "mlflow.db").exists()
+    printed = f"{redact(str(caught.value))} {ui_address('7')}"
+    assert shown in printed
+    assert "sec" not in printed
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy in front of a server: it answers every request with the status of the test."""
+
+    status = 0
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers.get("Authorization", ""))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (401, "set user and password in MLFLOW_TRACKING_URI"),
+        (403, "ask for the right to write there"),
+        (404, "check that MLFLOW_TRACKING_URI is the address of an MLflow server"),
+    ],
+)
+def test_a_server_that_refuses_is_not_called_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch, status: int, remedy: str
+) -> None:
+    monkeypatch.setattr(Refusing, "status", status)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://ada:pass%20word@127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with pytest.raises(UserError, match=remedy), open_store("x"):
+            pass
+        server.shutdown()
+    assert Refusing.asked[-1] == f"Basic {b64encode(b'ada:pass word').decode()}"

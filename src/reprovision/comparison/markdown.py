@@ -14,6 +14,12 @@ CLASSES = 20
 
 IMAGES = 10
 
+HARMLESS = re.compile(r"[A-Za-z0-9 .,%()+<=-]*")
+"""Cells that Markdown shows as they are."""
+
+LINKING = re.compile(r"[@#]|://?|www(?=\.)|GH(?=-)")
+"""What GitHub makes a mention, a reference or a link of, together with what follows."""
+
 
 def render(comparison: Comparison, outcome: Outcome | None) -> str:
     """The whole report; `outcome` is the gate's, if there is one."""
@@ -62,11 +68,24 @@ def _table(table: formatting.Table) -> str:
 
 
 def _cell(text: str) -> str:
-    return MARKS.get(text, "") + text if isinstance(text, Verdict) else _plain(text)
+    if isinstance(text, Verdict):
+        return MARKS.get(text, "") + text
+    return text if HARMLESS.fullmatch(text) and "www." not in text else _code(text)
+
+
+def _code(text: str) -> str:
+    """Text as code, which nothing in it can end: names of classes and images are data."""
+    line = " ".join(text.split()).replace("|", r"\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"{fence}{line}{fence}"
 
 
 def _plain(text: str) -> str:
-    """Names of classes, images and commits are data: they neither format nor mention anybody."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+    """A sentence in which names neither format, nor link, nor mention anybody.
+
+    GitHub reads a mention also from `&#64;name`: a space of no width keeps it from doing so.
+    """
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
     # GitHub reads text between dollars as a formula
-    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", " ".join(escaped.splitlines()))
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", " ".join(escaped.splitlines()))
+    return LINKING.sub(r"\g<0>&#8203;", escaped)

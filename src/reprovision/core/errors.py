@@ -1,5 +1,14 @@
 """The one exception that means: the user can fix this, and the message says how."""
 
+import re
+
+PASSWORDS = (
+    # user:password@ in an address; a password may hold another @
+    (re.compile(r"(://[^/\s:@]*):[^/\s]*@"), r"\1:***@"),
+    # ?password=... of a database
+    (re.compile(r"([?&]\w*(?:password|token|secret)\w*=)[^&\s]+", re.IGNORECASE), r"\1***"),
+)
+
 
 class UserError(ValueError):
     """A user's mistake or a missing file, in one sentence: what is wrong, where, what to do.
@@ -14,3 +23,10 @@ def is_out_of_memory(error: Exception) -> bool:
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     # torch on the CPU, and an OSError of mmap or fork
     return known or "allocate memory" in str(error)
+
+
+def redact(text: str) -> str:
+    """A text that can be printed and kept: passwords in addresses are replaced by stars."""
+    for pattern, replacement in PASSWORDS:
+        text = pattern.sub(replacement, text)
+    return text

@@ -9,7 +9,7 @@ from textwrap import shorten
 
 from filelock import FileLock, Timeout
 
-from reprovision.core.errors import UserError, is_out_of_memory
+from reprovision.core.errors import UserError, is_out_of_memory, redact
 from reprovision.core.memory import keep_freed_memory
 
 OUT_OF_MEMORY = (
@@ -80,5 +80,5 @@ def handle_errors(action: Callable[[], int | None]) -> int:
 
 def _fail(sentence: str) -> int:
     # the sentence may quote a user's file, at any length
-    print(f"error: {shorten(sentence, 1500, placeholder=' ...')}", file=sys.stderr)
+    print(f"error: {shorten(redact(sentence), 1500, placeholder=' ...')}", file=sys.stderr)
     return 1

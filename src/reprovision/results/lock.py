@@ -1,42 +1,64 @@
 """dvc.lock: what each stage read and wrote when it last ran, by the MD5 of the contents."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from reprovision.core.errors import UserError
+from pydantic import ConfigDict, Field
+
 from reprovision.core.files import digest_of
-from reprovision.core.yaml_files import leaves, load_yaml, parse_yaml
+from reprovision.core.yaml_files import Section, leaves, load_yaml, parse_section, parse_yaml
 
 CODE = ("src/", "stages/")
 """Beginnings of the paths of code among the dependencies of a stage."""
+
+LENIENT = ConfigDict(extra="ignore", frozen=True)
+"""DVC writes more than is read here."""
 
 TEST_STAGES = ("prepare", "train", "evaluate")
 """The stages that the test metrics come from."""
 
 
-@dataclass(frozen=True)
-class Lock:
-    """The stages of a dvc.lock by name, each with `cmd`, `deps`, `params` and `outs`."""
+class Entry(Section):
+    """A dependency or an output: its path, and the MD5 of its content, `.dir` after a folder's."""
 
-    stages: Mapping[str, Any]
+    model_config = LENIENT
+
+    path: str
+    # other kinds of digest are not ours
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")] | None = None
+
+
+class Stage(Section):
+    """What a stage read and wrote; params by file and dotted key."""
+
+    model_config = LENIENT
+
+    cmd: str | list[str] = ""
+    deps: tuple[Entry, ...] = ()
+    outs: tuple[Entry, ...] = ()
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Lock(Section):
+    """The stages of a dvc.lock by name."""
+
+    model_config = LENIENT
+
+    stages: dict[str, Stage]
 
     def outputs(self) -> dict[str, str]:
         """The MD5 of each output by its path; that of a folder ends in `.dir`."""
-        outs = (out for stage in self.stages.values() for out in stage.get("outs", []))
-        return {out["path"]: out["md5"] for out in outs}
+        outs = (out for stage in self.stages.values() for out in stage.outs)
+        return {out.path: out.md5 for out in outs if out.md5}
 
     def inputs(self) -> dict[tuple[str, str], Any]:
         """What each stage read that no stage wrote, by stage and path; also command and params."""
         written = self.outputs()
         found: dict[tuple[str, str], Any] = {}
         for name, stage in self.stages.items():
-            found[name, "the command"] = stage.get("cmd")
-            found[name, "params.yaml"] = stage.get("params")
-            for dep in stage.get("deps", []):
-                if dep["path"] not in written:
-                    found[name, dep["path"]] = dep.get("md5")
+            found[name, "the command"] = stage.cmd
+            found[name, "params.yaml"] = stage.params
+            found |= {(name, dep.path): dep.md5 for dep in stage.deps if dep.path not in written}
         return found
 
     def params(self) -> dict[str, Any]:
@@ -45,7 +67,7 @@ class Lock:
         Stages after these may have run earlier, with other params: they do not count.
         """
         stages = [self.stages[name] for name in TEST_STAGES if name in self.stages]
-        trees = [tree for stage in stages for tree in stage.get("params", {}).values()]
+        trees = [tree for stage in stages for tree in stage.params.values()]
         return {key: value for tree in trees for key, value in leaves("", tree)}
 
     def is_complete(self) -> bool:
@@ -53,8 +75,8 @@ class Lock:
         if not self.stages.keys() >= set(TEST_STAGES):
             return False
         written = self.outputs()
-        read = [dep for name in TEST_STAGES for dep in self.stages[name].get("deps", [])]
-        return all(written.get(dep["path"], dep["md5"]) == dep["md5"] for dep in read)
+        read = [dep for name in TEST_STAGES for dep in self.stages[name].deps]
+        return all(written.get(dep.path, dep.md5) == dep.md5 for dep in read)
 
     def test_code(self) -> dict[str, str]:
         """The MD5 of the code that the test metrics come from, by path; folders end in `.dir`."""
@@ -77,11 +99,7 @@ def parse_lock(content: bytes, where: str) -> Lock:
     Raises:
         UserError: the content is no dvc.lock, e.g. because of a merge conflict.
     """
-    tree = parse_yaml(content, where)
-    stages = tree.get("stages") if isinstance(tree, dict) else None
-    if not isinstance(stages, dict):
-        raise UserError(f"{where} holds no stages: run `dvc repro` there, and commit it")
-    return Lock(stages)
+    return parse_section(Lock, parse_yaml(content, where), where)
 
 
 def code_files(pipeline: Path, stage: str) -> list[Path]:

@@ -61,7 +61,7 @@ class Revision:
             UserError: the file can't be read, e.g. because of a merge conflict.
         """
         content = self.read(LOCK)
-        return Lock({}) if content is None else parse_lock(content, f"{LOCK} of {self.name}")
+        return Lock(stages={}) if content is None else parse_lock(content, f"{LOCK} of {self.name}")
 
     def md5_of_code(self) -> dict[str, str]:
         """The MD5 of each file of the code by its path, in order."""

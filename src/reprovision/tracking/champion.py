@@ -55,7 +55,7 @@ def promote(params: Params, version: str | None = None, force: str | None = None
             MLflow can't be used.
     """
     name = params.track.model_name
-    with open_store(params.track.experiment) as store:
+    with open_store(params.track.experiment, CHAMPION) as store:
         challenger = _find_challenger(store, params, version)
         champion = _find_champion(store.client, name)
         if champion and champion.version == challenger.version:
@@ -89,7 +89,7 @@ def rollback(params: TrackParams) -> tuple[str, str]:
         UserError: no former champion is known, or MLflow can't be used.
     """
     name = params.model_name
-    with open_store(params.experiment) as store:
+    with open_store(params.experiment, CHAMPION) as store:
         client = store.client
         champion = _find_champion(client, name)
         if champion is None:

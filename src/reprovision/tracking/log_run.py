@@ -52,7 +52,7 @@ def log_run(params: Params, key: str) -> tuple[Run, str]:
     """
     history = read_history(layout.HISTORY)
     test = json.loads(layout.TEST_METRICS.read_text(encoding="utf-8"))
-    with open_store(params.track.experiment) as store:
+    with open_store(params.track.experiment, key) as store:
         run = _find_or_create(store, params, key, history, digest_of_file(layout.CHECKPOINT))
         if run.info.status != "FINISHED" or not find_model(store.client, run):
             with mlflow.start_run(run.info.run_id):
@@ -76,7 +76,7 @@ class LiveRun:
         self, params: Params, key: str, history: Sequence[Epoch], times: Mapping[int, int]
     ) -> None:
         self.times = times
-        with open_store(params.track.experiment) as store:
+        with open_store(params.track.experiment, key) as store:
             self.client = store.client
             self.run = _find_or_create(store, params, key, history)
             # `dvc repro --force` repeats a training whose run is complete

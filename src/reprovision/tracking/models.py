@@ -90,7 +90,12 @@ def register_model(client: MlflowClient, run: Run, params: Params, test: dict[st
 
 def _new_version(client: MlflowClient, model_id: str | None, name: str) -> ModelVersion:
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description=DESCRIPTION.format(name=name))
+        try:
+            client.create_registered_model(name, description=DESCRIPTION.format(name=name))
+        except MlflowException as error:
+            # another process may have just done so
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
     # unlike the client's method, it also links the model's page to its version; it prints to stderr
     with contextlib.redirect_stderr(io.StringIO()):
         return mlflow.register_model(f"models:/{model_id}", name)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -27,11 +28,14 @@ from requests import RequestException
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from reprovision.core.errors import UserError
+from reprovision.core.errors import UserError, redact
 from reprovision.core.files import workspace, write_bytes
 from reprovision.results.layout import mlflow_artifacts, mlflow_store, state_folder
 
 LOCK_SECONDS = 120
+HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/.*)?")
+"""An address without `http://`."""
+
 KEY_TAG = "reprovision.key"
 CHECKPOINT_TAG = "reprovision.checkpoint"
 CODE_TAG = "reprovision.code"
@@ -42,6 +46,25 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     DESCRIPTION_TAG: "One run per change of params. Select some and press *Compare*.",
 }
+
+
+REMEDIES = (
+    ("No module named", "install the driver of this database, or set MLFLOW_TRACKING_URI"),
+    ("database is locked", "end the process that has locked it"),
+    (
+        r"error code 401|UNAUTHENTICATED|password authentication failed",
+        "set user and password in MLFLOW_TRACKING_URI",
+    ),
+    (r"error code 403|PERMISSION_DENIED|permission denied", "ask for the right to write there"),
+    (r"INVALID_PARAMETER_VALUE", "change what it names in params.yaml"),
+    (
+        r"RESOURCE_DOES_NOT_EXIST|error code 404",
+        "check that MLFLOW_TRACKING_URI is the address of an MLflow server, and that what it names "
+        "was not deleted there",
+    ),
+    (r"RESOURCE_ALREADY_EXISTS|IntegrityError|UNIQUE constraint", "let other processes finish"),
+)
+"""What to do by a pattern in MLflow's error code or message."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +86,26 @@ class Store:
 
 
 @contextmanager
-def open_store(experiment: str) -> Iterator[Store]:
+def open_store(experiment: str, purpose: str = "all") -> Iterator[Store]:
     """Opens the tracking store, creating store and experiment where they are missing.
 
-    The block holds a lock of the main workspace, so that two processes neither create the same
-    SQLite store nor the same run.
+    Args:
+        purpose: a run's key, or what else two processes must not do at once. The block holds a
+            lock of the main workspace for it; with SQLite one for all purposes, because only one
+            process can write there.
 
     Raises:
         UserError: the store can't be used, within a bounded time.
     """
     uri = tracking_uri()
-    state_folder().mkdir(exist_ok=True)
+    is_sqlite = urlsplit(uri).scheme.startswith("sqlite")
+    lock = state_folder() / ("mlflow.lock" if is_sqlite else f"mlflow-{purpose}.lock")
+    lock.parent.mkdir(exist_ok=True)
     try:
-        with FileLock(state_folder() / "mlflow.lock", LOCK_SECONDS), translate_errors():
-            if urlsplit(uri).scheme.startswith("sqlite"):
+        with FileLock(lock, LOCK_SECONDS), translate_errors():
+            if is_sqlite:
                 _create_if_missing(Path(make_url(uri).database or ""))
+            _set_credentials()
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
             yield Store(client, _find_or_create_experiment(client, experiment, uri))
@@ -89,16 +117,33 @@ def open_store(experiment: str) -> Iterator[Store]:
 
 
 def tracking_uri() -> str:
-    """The address of the tracking server or store, with absolute paths."""
+    """The address of the tracking server or store, with absolute paths.
+
+    Without user and password of a server: MLflow would print them, see `_set_credentials`.
+    """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not given:
         return _sqlite_uri(mlflow_store())
-    scheme = urlsplit(given).scheme
-    if scheme.startswith("sqlite"):
+    if HOST_AND_PORT.fullmatch(given):
+        given = f"http://{given}"
+    parts = urlsplit(given)
+    if parts.scheme.startswith("sqlite"):
         url = make_url(given)
         absolute = url.set(database=str(workspace() / (url.database or "")))
         return absolute.render_as_string(hide_password=False)
-    return given if scheme or given == "databricks" else (workspace() / given).as_uri()
+    if parts.scheme in ("http", "https"):
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if parts.scheme == "file":
+        return (workspace() / url2pathname(parts.path)).as_uri()
+    return given if parts.scheme or given == "databricks" else (workspace() / given).as_uri()
+
+
+def _set_credentials() -> None:
+    """Gives MLflow the user and password in a server's address as it expects them."""
+    parts = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if parts.scheme in ("http", "https") and parts.username:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
 
 
 def ui_address(experiment_id: str) -> str:
@@ -113,7 +158,7 @@ def ui_address(experiment_id: str) -> str:
         "orderByAsc": "false",
     }
     page = f"#/experiments/{experiment_id}/runs?{urlencode(choices)}"
-    uri = without_password(tracking_uri())
+    uri = redact(tracking_uri())
     if uri.startswith("http"):
         return urljoin(f"{uri.rstrip('/')}/", page)
     is_default = uri == _sqlite_uri(mlflow_store())
@@ -128,29 +173,22 @@ def translate_errors() -> Iterator[None]:
         yield
     # artifacts are uploaded by requests directly; a database may need a driver that is missing
     except (MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError) as error:
-        uri = without_password(tracking_uri())
+        uri = tracking_uri()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        short = shorten(redact(reason), 250, placeholder=" ...")
         raise UserError(
-            f"MLflow at {uri} can't be used ({shorten(reason, 250, placeholder=' ...')}): "
-            f"{_remedy(reason, uri)}, then run `uv run dvc repro` or `uv run reprovision sync`; "
-            "all results are kept"
+            f"MLflow at {redact(uri)} can't be used ({short}): {_remedy(error, uri)}, then run "
+            "`uv run dvc repro` or `uv run reprovision sync`; all results are kept"
         ) from error
 
 
-def without_password(uri: str) -> str:
-    """An address that can be printed."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
-
-
-def _remedy(reason: str, uri: str) -> str:
-    if "database schema" in reason:
-        command = f"uv run mlflow db upgrade {shlex.quote(uri)}"
+def _remedy(error: Exception, uri: str) -> str:
+    text = f"{getattr(error, 'error_code', '')} {error}"
+    if "database schema" in text:
+        command = f"uv run mlflow db upgrade {shlex.quote(redact(uri))}"
         return f"another version of MLflow created this store, back it up and run `{command}`"
-    if "database is locked" in reason:
-        return "end the process that has locked it"
-    if "No module named" in reason:
-        return "install the driver of this database, or set MLFLOW_TRACKING_URI"
-    return "start the server or set MLFLOW_TRACKING_URI"
+    found = (remedy for pattern, remedy in REMEDIES if re.search(pattern, text))
+    return next(found, "start the server or set MLFLOW_TRACKING_URI")
 
 
 def _create_if_missing(path: Path) -> None:
@@ -188,10 +226,27 @@ def _sqlite_uri(path: Path) -> str:
 def _find_or_create_experiment(client: MlflowClient, name: str, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        # a server chooses the place of its artifacts; a database would use the working directory
-        is_server = uri.startswith(("http", "databricks"))
-        artifacts = None if is_server else mlflow_artifacts().as_uri()
-        return str(client.create_experiment(name, artifacts, tags=EXPERIMENT_TAGS))
+        try:
+            return str(client.create_experiment(name, _artifacts(uri), tags=EXPERIMENT_TAGS))
+        except MlflowException:
+            # another process may have just created it
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def _artifacts(uri: str) -> str | None:
+    """Where the artifacts of a new experiment belong: a server chooses the place itself."""
+    if uri.startswith(("http", "databricks")):
+        return None
+    place = mlflow_artifacts().as_uri()
+    if not uri.startswith(("sqlite", "file")):
+        print(
+            f"warning: {redact(uri)} is shared, but artifacts are kept on this machine, in "
+            f"{place}: use an MLflow server in front of the database",
+            file=sys.stderr,
+        )
+    return place

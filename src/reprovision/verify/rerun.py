@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from reprovision.core.errors import UserError
 from reprovision.core.git import git_text
 from reprovision.results.cache import cache_folder
@@ -52,7 +54,7 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(folder / "site"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_TRACKING_URI": str(URL.create("sqlite", database=str(folder / "mlflow.db"))),
     }
 
 
