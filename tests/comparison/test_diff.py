@@ -96,7 +96,24 @@ def test_a_dvc_lock_with_a_merge_conflict_is_reported(repository: Repository) ->
     lock.write_text(f"<<<<<<< ours\n{lock.read_text()}\n=======\n>>>>>>> theirs\n")
     assert "dvc.lock of workspace is not readable YAML" in repository.refusal("HEAD", "workspace")
     lock.write_text("")
-    assert "dvc.lock of workspace holds no stages" in repository.refusal("HEAD", "workspace")
+    assert "dvc.lock of workspace must hold" in repository.refusal("HEAD", "workspace")
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        "[1]",
+        "{evaluate: text}",
+        "{evaluate: {outs: [{path: results/history.csv, md5: ../../dev/zero}]}}",
+        "{evaluate: {outs: {}}}",
+        "{evaluate: {deps: [{md5: x}]}}",
+        "{evaluate: {params: 3}}",
+    ],
+)
+def test_a_malformed_or_hostile_dvc_lock_is_refused(repository: Repository, stages: str) -> None:
+    repository.result(range(7))
+    (repository.root / "dvc.lock").write_text(f"stages: {stages}\n")
+    assert "dvc.lock of workspace: " in repository.refusal("HEAD", "workspace")
 
 
 def test_without_arguments_main_is_compared_with_the_workspace(repository: Repository) -> None:
@@ -288,8 +305,30 @@ def test_markdown_keeps_names_from_formatting_or_mentioning_anybody(repository: 
     assert "@everyone" not in output
     assert "<script" not in output
     assert "[x](y)" not in output
-    assert r"costs \$5 to \$6" in output
+    assert "`*" in output, "names of classes are code"
     assert "better" in output
+
+
+@pytest.mark.parametrize(
+    "name", ["&#64;octocat", "https://evil.example", "www.evil.example", "#1", "`@a` @b", "a|b"]
+)
+def test_names_stay_in_code_that_they_cannot_leave(repository: Repository, name: str) -> None:
+    repository.result(range(12), classes=("plain", name))
+    repository.result(range(2), classes=("plain", name))
+    rows = [line for line in repository.diff("HEAD~1", "HEAD", "--md").splitlines() if "|" in line]
+    shown = [line for line in rows if name.replace("|", r"\|") in line]
+    assert shown
+    for line in shown:
+        # without code spans nothing of the name is left
+        without = re.sub(r"(`+).+?(?<!`)\1(?!`)", "", line)
+        assert name.split("|", maxsplit=1)[0] not in without, line
+
+
+def test_the_subject_of_a_commit_mentions_nobody(repository: Repository) -> None:
+    repository.result(range(2), message="Ask &#64;octocat, @team, #1, GH-2 or https://evil.example")
+    output = repository.diff("HEAD", "HEAD", "--md")
+    for linking in ("&#64;octocat", "@team", "#1 ", "#1,", "GH-2", "https://evil"):
+        assert linking not in output
     table = next(line for line in output.splitlines() if line.startswith("| &lt;script"))
     assert len(re.findall(r"(?<!\\)\|", table)) == 7
 
