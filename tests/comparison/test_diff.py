@@ -324,6 +324,25 @@ def test_names_stay_in_code_that_they_cannot_leave(repository: Repository, name:
         assert name.split("|", maxsplit=1)[0] not in without, line
 
 
+def test_control_characters_never_reach_a_terminal(repository: Repository) -> None:
+    escape = "\x1b]52;c;cHduZWQ=\x07"
+    repository.result(range(2), message=f"subject {escape}", lr=f"value {escape}")
+    repository.result(range(3))
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "subject" in output and "value" in output
+    assert output.replace("\n", "").isprintable()
+    repository.result(range(2), classes=("cat", f"dog {escape}"))
+    assert "must be printable" in repository.refusal("HEAD", "workspace")
+
+
+def test_absurd_bins_are_ignored(repository: Repository) -> None:
+    repository.result(range(2))
+    repository.result(range(3))
+    params = repository.root / "params.yaml"
+    params.write_text(params.read_text().replace('"bins": 15', '"bins": 1000000000'))
+    assert "calibration error" in repository.diff("HEAD~1", "workspace")
+
+
 def test_the_subject_of_a_commit_mentions_nobody(repository: Repository) -> None:
     repository.result(range(2), message="Ask &#64;octocat, @team, #1, GH-2 or https://evil.example")
     output = repository.diff("HEAD", "HEAD", "--md")

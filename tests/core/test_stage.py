@@ -1,8 +1,12 @@
 """How a stage or command ends: its exit status, and one sentence for what the user can fix."""
 
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
+from project import ROOT
 
 from reprovision.core.errors import UserError
 from reprovision.core.stage import OUT_OF_MEMORY, handle_errors
@@ -29,6 +33,30 @@ def test_an_error_that_the_user_can_fix_is_one_sentence(
     message = capsys.readouterr().err
     assert message.startswith(f"error: {sentence}")
     assert message.count("\n") == 1
+
+
+def test_a_password_and_control_characters_are_not_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def action() -> int:
+        raise UserError("http://ada:secret@server has the class \x1b]52;c;x\x07")
+
+    assert handle_errors(action) == 1
+    message = capsys.readouterr().err
+    assert "http://ada:***@server" in message
+    assert message.strip().isprintable()
+
+
+def test_a_console_without_a_character_is_no_error() -> None:
+    code = "from reprovision.core.stage import handle_errors as h; h(lambda: print('a \u2192 b'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("a ? b\n", "")
 
 
 def test_a_bug_keeps_its_stack_trace() -> None:

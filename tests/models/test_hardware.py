@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from reprovision.models.hardware import (
     choose_device,
     choose_precision,
     describe_numerics,
+    require_compiler,
     set_deterministic,
     set_threads,
 )
@@ -63,6 +65,14 @@ def test_native_numerics_may_use_bfloat16(monkeypatch: pytest.MonkeyPatch) -> No
     for able, expected in (({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert choose_precision(params, CPU) == expected
+
+
+def test_compiling_without_a_compiler_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"install g\+\+, or set train\.compile=false"):
+        require_compiler(CPU)
 
 
 def test_torch_fails_rather_than_computing_other_bytes() -> None:

@@ -78,10 +78,9 @@ def test_a_read_only_folder_is_reported(reproduced: Project, mount: Mount, stage
 
 
 def test_a_disk_too_full_for_the_resume_state_is_reported(
-    reproduced: Project, mount: Mount, tmp_path: Path
+    reproduced: Project, mount: Mount
 ) -> None:
-    full = mount(tmp_path / "full", kilobytes=8)
-    reproduced.env["DVC_ROOT"] = str(full)
+    mount(reproduced.root / ".resume", kilobytes=8)
     assert "No space left" in reproduced.refused(*reproduced.stage("train"))
 
 

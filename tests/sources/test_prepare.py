@@ -230,3 +230,16 @@ def test_dataset_json_can_be_read_by_people_and_programs(tmp_path: Path) -> None
     assert tree["name"] == "digits"
     assert tree["classes"] == list("0123456789")
     assert list(tree["splits"]) == list(SPLITS)
+
+
+def test_a_link_into_a_cache_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cached"
+    info = digits(out)
+    for name in ("images.npy", "labels.npy", "origins.txt"):
+        linked = out / "train" / name
+        (cache / name).parent.mkdir(exist_ok=True)
+        linked.rename(cache / name)
+        linked.symlink_to(cache / name)
+    before = {file: file.read_bytes() for file in cache.iterdir()}
+    assert digits(out, **{"data.limit": 100}) != info
+    assert {file: file.read_bytes() for file in cache.iterdir()} == before

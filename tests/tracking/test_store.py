@@ -23,9 +23,9 @@ from reprovision.tracking.store import open_store, tracking_uri, ui_address
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A main workspace, with this process in another folder."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
-    (tmp_path / "main").mkdir()
-    (tmp_path / "copy").mkdir()
-    monkeypatch.chdir(tmp_path / "copy")
+    copy = tmp_path / "main" / ".dvc" / "tmp" / "exps" / "copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
     return tmp_path / "main"
 
 

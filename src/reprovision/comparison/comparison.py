@@ -20,8 +20,8 @@ from reprovision.results.metrics import METRICS, Metric, measure
 from reprovision.results.numerics import describe_difference
 from reprovision.results.run import Run
 
-DEFAULT_BINS = 15
-"""For runs of other versions, whose params may not name them."""
+DEFAULT_BINS, MOST_BINS = 15, 100
+"""For runs of other versions, whose params may not name them; as `evaluate.bins` allows."""
 
 
 class Verdict(StrEnum):
@@ -215,7 +215,7 @@ def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[C
     correct = base.predictions.correct, head.predictions.correct
     yield _proportion(accuracy, accuracy.title, *correct, pairing, alpha)
     # the head's bins for both: calibration errors over other bins can't be compared
-    bins = int(head.params.get("evaluate.bins", DEFAULT_BINS))
+    bins = _bins(head)
     values = [measure(run.predictions, 1 - alpha, bins) for run in (base, head)]
     intervals: dict[str, tuple[float, float]] = {}
     if pairing is not Pairing.OTHER_DATA:
@@ -228,6 +228,12 @@ def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[C
         if low is not None and high is not None:
             verdict = _verdict(metric, after - before, low > 0 or high < 0)
         yield Change(metric, metric.title, before, after, low, high, None, verdict)
+
+
+def _bins(run: Run) -> int:
+    """Bins of confidence of a run, which may be of another version, or not ours."""
+    bins = run.params.get("evaluate.bins")
+    return bins if isinstance(bins, int) and 2 <= bins <= MOST_BINS else DEFAULT_BINS
 
 
 def _recalls(base: Run, head: Run, pairing: Pairing, alpha: float) -> list[Change]:

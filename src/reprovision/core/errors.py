@@ -25,6 +25,11 @@ def is_out_of_memory(error: Exception) -> bool:
     return known or "allocate memory" in str(error)
 
 
+def printable(text: str) -> str:
+    """A text without control characters, by which a terminal can be misled."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def redact(text: str) -> str:
     """A text that can be printed and kept: passwords in addresses are replaced by stars."""
     for pattern, replacement in PASSWORDS:

@@ -20,10 +20,14 @@ ABANDONED = 600
 def workspace() -> Path:
     """The main workspace, which all experiments share and which outlives them.
 
-    DVC runs some experiments in a temporary copy of the repository and sets ``DVC_ROOT`` to the
-    main one; outside DVC the working directory is the workspace.
+    DVC runs some experiments in a temporary copy of the repository below it and sets ``DVC_ROOT``
+    to the main one; outside DVC the working directory is the workspace. A stage of another project
+    that calls a command here has set it, too: it does not count.
     """
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    here = Path.cwd().resolve()
+    root = Path(os.environ.get("DVC_ROOT") or here).resolve()
+    is_copy = here.is_relative_to(root / ".dvc" / "tmp")
+    return root if is_copy or not (here / ".dvc").is_dir() else here
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -4,12 +4,13 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from textwrap import shorten
 
 from filelock import FileLock, Timeout
 
-from reprovision.core.errors import UserError, is_out_of_memory, redact
+from reprovision.core.errors import UserError, is_out_of_memory, printable, redact
 from reprovision.core.memory import keep_freed_memory
 
 OUT_OF_MEMORY = (
@@ -59,6 +60,10 @@ def single_instance(stage: str) -> Iterator[None]:
 
 def handle_errors(action: Callable[[], int | None]) -> int:
     """Runs an action and returns its exit status; a user's error is printed as one sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        # a console that lacks a character shows a question mark
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         return action() or 0
     except UserError as error:
@@ -80,5 +85,6 @@ def handle_errors(action: Callable[[], int | None]) -> int:
 
 def _fail(sentence: str) -> int:
     # the sentence may quote a user's file, at any length
-    print(f"error: {shorten(redact(sentence), 1500, placeholder=' ...')}", file=sys.stderr)
+    shown = shorten(printable(redact(sentence)), 1500, placeholder=" ...")
+    print(f"error: {shown}", file=sys.stderr)
     return 1

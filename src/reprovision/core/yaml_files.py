@@ -91,5 +91,6 @@ def leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def as_text(value: Any) -> str:
-    """A plain value as params.yaml has it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    """A plain value as params.yaml has it, on one line that a terminal can show."""
+    is_plain = isinstance(value, str) and value.isprintable()
+    return value if is_plain else json.dumps(value, default=str)

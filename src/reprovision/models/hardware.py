@@ -1,6 +1,7 @@
 """What a network runs on: device, threads, number format; and what decides the bytes."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -57,6 +58,15 @@ def set_threads(params: Params) -> None:
             file=sys.stderr,
         )
     torch.set_num_threads(threads)
+
+
+def require_compiler(device: torch.device) -> None:
+    """Raises a UserError where `train.compile` needs a C++ compiler and there is none."""
+    known = (os.environ.get("CXX", "g++"), "clang++")
+    if device.type == "cpu" and not any(shutil.which(name) for name in known):
+        raise UserError(
+            "train.compile needs a C++ compiler on the CPU: install g++, or set train.compile=false"
+        )
 
 
 def set_deterministic(device: torch.device) -> None:

@@ -4,11 +4,22 @@ Whether two results are of the same test images can then be read from Git alone,
 this program: unlike dataset.json of the prepared tensors, it is read leniently.
 """
 
-from pydantic import ConfigDict, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field
 
 from reprovision.core.yaml_files import Section, parse_section, parse_yaml
 from reprovision.data.dataset import SPLITS, DatasetInfo, SplitName
 from reprovision.results.layout import DATASET_SUMMARY
+
+
+def _refuse_control_characters(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable")
+    return text
+
+
+Printable = Annotated[str, AfterValidator(_refuse_control_characters)]
 
 
 class DatasetSummary(Section):
@@ -25,8 +36,8 @@ class DatasetSummary(Section):
     # a later version may hold more
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    name: str
-    classes: tuple[str, ...]
+    name: Printable
+    classes: tuple[Printable, ...]
     images: dict[SplitName, int]
     sha256: dict[SplitName, str]
     in_train: dict[SplitName, int] = Field(default_factory=dict)

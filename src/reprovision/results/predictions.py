@@ -109,6 +109,8 @@ def parse_predictions(content: bytes, classes: tuple[str, ...], where: str) -> P
             confidence=np.array([float(row["confidence"]) for row in rows]),
             loss=np.array([float(row["loss"]) for row in rows]),
         )
+        if not all(origin.isprintable() for origin in predictions.origins):
+            raise ValueError("a name of an image is not printable")
         if not rows or not np.isfinite(predictions.loss).all():
             raise ValueError("a loss is missing")
         if not ((predictions.confidence >= 0) & (predictions.confidence <= 1)).all():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from reprovision.core.errors import UserError
+from reprovision.core.errors import UserError, printable
 from reprovision.core.files import md5_of, md5_of_file
 from reprovision.core.git import git, git_or_none, git_text_or_empty
 from reprovision.results.cache import cached_file, files_of
@@ -101,7 +101,7 @@ def find_revision(name: str) -> Revision:
     if not commit:
         commit = _find_experiment(name).commit
         return Revision(name, f"{name} (experiment {commit[:7]})", commit)
-    subject = git_text_or_empty("log", "-1", "--format=%h %s", commit)
+    subject = printable(git_text_or_empty("log", "-1", "--format=%h %s", commit))
     return Revision(name, subject if subject.startswith(name) else f"{name} ({subject})", commit)
 
 

@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -152,6 +153,12 @@ def _normalization(
     return tuple((means / 255).tolist()), tuple((stds / 255).tolist())
 
 
+def _open_new(path: Path) -> BinaryIO:
+    """Opens a new file for writing: a link into DVC's cache would lead into its content."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
 class _SplitWriter:
     """Writes one split as its images arrive."""
 
@@ -161,8 +168,8 @@ class _SplitWriter:
         self.labels: list[np.ndarray] = [np.empty(0, np.int64)]
         # 64 bits of each image's pixels: two different images in a million collide once in 10^7
         self.hashes = array("q")
-        self.images = (folder / "images.npy").open("wb")
-        self.origins = (folder / "origins.txt").open("wb")
+        self.images = _open_new(folder / "images.npy")
+        self.origins = _open_new(folder / "origins.txt")
         size = (count, shape.channels, shape.height, shape.width)
         header = {"descr": "|u1", "fortran_order": False, "shape": size}
         np.lib.format.write_array_header_1_0(self.images, header)

@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient, entities
 
-from reprovision.core.errors import UserError
+from reprovision.core.errors import UserError, printable
 from reprovision.results.layout import PLOTS
 from reprovision.results.run import Run, TestSet
 from reprovision.tracking.store import CODE_TAG, TEST_SET_TAG, open_store, translate_errors
@@ -48,8 +48,8 @@ def to_run(client: MlflowClient, run: entities.Run) -> Run:
             "logged can be compared"
         )
     return Run(
-        name=run.info.run_name,
-        title=f"MLflow run {run.info.run_name}",
+        name=printable(run.info.run_name),
+        title=f"MLflow run {printable(run.info.run_name)}",
         params={key: _value(text) for key, text in run.data.params.items()},
         metrics={
             key.removeprefix(TEST_PREFIX): value

@@ -22,6 +22,7 @@ from reprovision.models.hardware import (
     autocast,
     choose_device,
     choose_precision,
+    require_compiler,
     set_deterministic,
     set_threads,
 )
@@ -45,6 +46,8 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     """
     set_threads(params)
     device = choose_device(params)
+    if params.train.compile:
+        require_compiler(device)
     set_deterministic(device)
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
     classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
