@@ -196,5 +196,24 @@ def test_a_workspace_that_was_trained_anew_but_not_evaluated_is_left_out(swept: 
     assert not re.search(r"\b0\.5\b", output)
 
 
+def test_damaged_and_edited_results_are_left_out_with_a_warning(swept: Project) -> None:
+    base = swept.git("rev-parse", "HEAD")
+    swept.git("checkout", "--quiet", "--force", "main")
+    for name, path, content in (
+        ("edited", "results/test.json", '{"accuracy": 1.0}'),
+        ("broken", "params.yaml", "train: [1"),
+        ("hostile", "dvc.lock", "stages: {evaluate: {outs: [{path: x, md5: ../../dev/zero}]}}"),
+    ):
+        (swept.root / path).write_text(content)
+        commit = swept.commit(name)
+        swept.git("reset", "--quiet", "--hard", "HEAD~")
+        swept.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", commit)
+    done = swept.run("reprovision", "leaderboard")
+    assert "bad" in done.stdout
+    for name in ("edited", "broken", "hostile"):
+        assert f"warning: {name} is left out: " in done.stderr
+        assert name not in done.stdout
+
+
 def test_without_any_run_it_says_how_to_make_some(project: Project) -> None:
     assert "dvc exp run --queue" in project.refused("reprovision", "leaderboard")

@@ -1,5 +1,6 @@
 """A finished run, wherever it comes from: the workspace, a commit, an experiment or MLflow."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -124,15 +125,37 @@ def find_run(name: str) -> Run:
 def finished_runs() -> list[Run]:
     """The workspace, all experiments from the newest on, and HEAD, as far as they are finished.
 
+    One whose files are damaged, or not those that its dvc.lock describes, is left out with a
+    warning.
+
     Raises:
-        UserError: this is not a Git repository, or a file is damaged.
+        UserError: this is not a Git repository.
     """
     named = [(experiment.name, experiment.commit) for experiment in all_experiments()]
     revisions = [
         Revision(WORKSPACE, WORKSPACE, None),
         *open_revisions([*named, ("HEAD", "HEAD")], NEEDED),
     ]
-    return [_read_run(revision) for revision in revisions if _is_finished(revision)]
+    runs = []
+    for revision in revisions:
+        try:
+            if _is_finished(revision):
+                _require_described(revision, (TEST_METRICS, DATASET_SUMMARY))
+                runs.append(_read_run(revision))
+        except UserError as error:
+            print(f"warning: {revision.name} is left out: {error}", file=sys.stderr)
+    return runs
+
+
+def _require_described(revision: Revision, paths: Sequence[Path]) -> None:
+    """Raises a UserError for a file that is not the one that dvc.lock describes."""
+    recorded = revision.lock.outputs()
+    for path in paths:
+        content = revision.read(path)
+        if content is None or recorded.get(path.as_posix()) != md5_of(content):
+            raise UserError(
+                f"its {path} is not the file that its dvc.lock describes: run `dvc repro` there"
+            )
 
 
 def _is_finished(revision: Revision) -> bool:
