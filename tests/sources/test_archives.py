@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -146,9 +147,26 @@ def encrypted_zip() -> bytes:
     return bytes(encrypted)
 
 
+def damaged_zip(compression: int) -> bytes:
+    """A zip with a whole directory whose compressed member `labels` is damaged."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        archive.writestr("labels", bytes(range(256)) * 20)
+    damaged = bytearray(content.getvalue())
+    begin = damaged.index(b"labels") + len("labels")
+    damaged[begin + 2 : begin + 40] = b"\xff" * 38
+    return bytes(damaged)
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(encrypted_zip(), "File 'labels' is encrypted"), (b"<html>", "File is not a zip file")],
+    [
+        (encrypted_zip(), "File 'labels' is encrypted"),
+        (b"<html>", "File is not a zip file"),
+        (damaged_zip(zipfile.ZIP_DEFLATED), ""),
+        (damaged_zip(zipfile.ZIP_BZIP2), ""),
+        (damaged_zip(zipfile.ZIP_LZMA), ""),
+    ],
 )
 def test_a_zip_that_can_t_be_read_is_refused(
     descriptor: Describe, tmp_path: Path, content: bytes, problem: str
@@ -325,6 +343,19 @@ def test_a_damaged_cifar_archive_is_refused_in_one_sentence(
     cifar: Describe, change: dict[str, bytes], problem: str
 ) -> None:
     assert problem in refusal(cifar(**change))
+
+
+def test_a_small_archive_that_claims_gigabytes_is_refused_before_unpacking(
+    cifar: Describe, tmp_path: Path
+) -> None:
+    batch = tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin"
+    batch.parent.mkdir()
+    with batch.open("wb") as file:
+        file.truncate(6 * 2**30)
+    command = ["tar", "--create", "--sparse", "--gzip", str(batch.relative_to(tmp_path))]
+    packed = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, check=True).stdout
+    assert len(packed) < 100_000
+    assert "data_batch_1.bin would be 6,442,450,944 bytes long" in refusal(cifar(whole=packed))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "data").glob("*.yaml")), ids=lambda p: p.stem)

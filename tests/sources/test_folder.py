@@ -142,7 +142,10 @@ def test_more_than_ten_bad_images_are_counted(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("side", "problem"),
     # the second is beyond what Pillow itself opens
-    [(9_000, "9000x9000 pixels are too many"), (20_000, "Image size (400000000 pixels) exceeds")],
+    [
+        (9_000, "9000x9000 pixels are more than the 64 million that are decoded"),
+        (20_000, "Image size (400000000 pixels) exceeds"),
+    ],
 )
 def test_a_decompression_bomb_is_refused_before_decoding(
     folder: Path, tmp_path: Path, side: int, problem: str
@@ -150,6 +153,12 @@ def test_a_decompression_bomb_is_refused_before_decoding(
     Image.new("1", (side, side)).save(folder / "cat" / "bomb.png")
     assert (folder / "cat" / "bomb.png").stat().st_size < 100_000
     assert f"cat/bomb.png ({problem}" in refusal(folder, tmp_path)
+
+
+def test_a_large_photo_is_decoded_at_a_smaller_scale(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (12_000, 8_500), RED).save(folder / "cat" / "telephone.jpg")
+    out = prepared(folder, tmp_path)
+    assert sum(len(load_split(out, split)) for split in SPLITS) == 41
 
 
 def test_a_file_that_is_not_an_image_is_named(folder: Path, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Single images: decodes files and fits pixels to a shape, with Pillow."""
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,7 +12,13 @@ from PIL import Image, ImageOps
 from reprovision.core.errors import UserError
 
 MAX_PIXELS = 64_000_000
-"""Larger images are refused: no camera takes them, but a small file can claim any size."""
+"""Of the decoded image; more are refused, because a small file can claim any size. A large JPEG is
+decoded at a smaller scale."""
+
+MANY_PIXELS = 4_000_000
+"""Images with more are decoded one at a time, so that threads don't multiply their memory."""
+
+_one_large_image = Lock()
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Others are refused, whatever the file's suffix: Pillow runs Ghostscript for EPS."""
@@ -40,19 +48,24 @@ def read_image(path: Path, shape: Shape) -> np.ndarray:
     """Reads an image file as uint8 (C, H, W): upright by EXIF, scaled, cropped at the centre.
 
     Raises:
-        UserError: the file is damaged, of another format, or has more than MAX_PIXELS pixels.
+        UserError: the file is damaged, of another format, or decoded to more than MAX_PIXELS.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UserError(f"{image.width}x{image.height} pixels are too many")
                 # checks the checksums of a PNG, which decoding ignores; needs opening again
                 image.verify()
             with Image.open(path, formats=FORMATS) as image:
                 image.draft(None, (2 * shape.width, 2 * shape.height))
-                return _fit(_to_8_bits(ImageOps.exif_transpose(image), image.format), shape)
+                pixels = image.width * image.height
+                if pixels > MAX_PIXELS:
+                    raise UserError(
+                        f"{image.width}x{image.height} pixels are more than the "
+                        f"{MAX_PIXELS // 10**6} million that are decoded: scale it down"
+                    )
+                with _one_large_image if pixels > MANY_PIXELS else nullcontext():
+                    return _fit(_to_8_bits(ImageOps.exif_transpose(image), image.format), shape)
     except (UserError, MemoryError):
         raise
     # Pillow's decoders raise nearly any exception on a damaged file

@@ -1,6 +1,7 @@
 """Archives: identified by name and MD5, kept in torchvision's layout, downloaded if missing."""
 
 import gzip
+import lzma
 import socket
 import tarfile
 import zipfile
@@ -51,6 +52,7 @@ def translate_errors(name: str) -> Iterator[None]:
         EOFError,
         gzip.BadGzipFile,
         zlib.error,
+        lzma.LZMAError,
         tarfile.TarError,
         zipfile.BadZipFile,
         RuntimeError,  # an encrypted zip, or one with an unknown compression

@@ -25,6 +25,9 @@ from reprovision.sources.source import Part, Source, part_from_arrays
 
 SHAPE = Shape(3, 32, 32)
 ROW_BYTES = 1 + SHAPE.bytes
+MOST_BYTES = 2**28
+"""Of a member, eight times those of CIFAR: a sparse file of a few bytes can claim any size."""
+
 Members = Annotated[list[str], Field(min_length=1)]
 
 
@@ -73,6 +76,8 @@ def _read_members(path: Path, names: set[str]) -> dict[str, bytes]:
     with tarfile.open(path) as archive:
         for member in archive:
             wanted = member.isfile() and member.name in names
+            if wanted and member.size > MOST_BYTES:
+                raise DamagedError(f"its {member.name} would be {member.size:,} bytes long")
             if wanted and (file := archive.extractfile(member)):
                 members[member.name] = file.read()
     return members
