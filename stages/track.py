@@ -7,6 +7,7 @@ from reprovision.data.dataset import load_info
 from reprovision.results import layout
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
+from reprovision.tracking.descriptions import experiment_tags
 from reprovision.tracking.log_run import log_run
 from reprovision.tracking.store import ui_address
 
@@ -19,12 +20,16 @@ def main() -> None:
     run, version = log_run(params, key)
     # identifies the run without its id, which differs from server to server
     write_json(layout.RECEIPT, {"key": key, "checkpoint": digest_of_file(layout.CHECKPOINT)})
+    # an experiment is kept by DVC
+    commit = (
+        "" if experiment_tags() else "\ncommit   git add dvc.lock params.yaml results, git commit"
+    )
     model = f"{params.track.model_name} version {version}"
     print(f"""
 MLflow   run {run.info.run_name!r}, model {model}: {ui_address(run.info.experiment_id)}
 metrics  {layout.TEST_METRICS}: uv run dvc metrics show
 plots    {layout.PLOTS}/, and the model card {layout.CARD}
-model    {layout.ONNX_MODEL}""")
+model    {layout.ONNX_MODEL}{commit}""")
 
 
 if __name__ == "__main__":

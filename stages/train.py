@@ -47,6 +47,9 @@ def main() -> None:
         write_history(layout.HISTORY, state.history)
         save_environment(key, seconds, live.epoch_times, hardware | numerics)
     resume.delete()
+    kept = loop.kept_epoch(state.history, params.train.keep)
+    best = "" if kept.val_accuracy is None else f": val accuracy {kept.val_accuracy:.2%}"
+    print(f"kept epoch {kept.epoch} of {params.train.epochs}, the {params.train.keep}{best}")
 
 
 if __name__ == "__main__":

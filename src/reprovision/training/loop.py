@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
@@ -91,7 +92,7 @@ def train(
             )
         )
         _check_finite(state.history[-1])
-        if params.train.keep == "last" or _is_best(state.history):
+        if kept_epoch(state.history, params.train.keep) is state.history[-1]:
             state.best = copy.deepcopy(state.saved_model.state_dict())
         for callback in callbacks:
             callback.on_epoch_end(state)
@@ -133,10 +134,14 @@ def _train_epoch(
     return metrics
 
 
-def _is_best(history: list[Epoch]) -> bool:
-    """Whether the last epoch beats all before: by validation accuracy, then by loss."""
-    best = max(history, key=lambda epoch: (epoch.val_accuracy or 0, -(epoch.val_loss or 0)))
-    return best is history[-1]
+def kept_epoch(history: Sequence[Epoch], keep: Literal["best", "last"]) -> Epoch:
+    """The epoch whose parameters are kept: the last, or the best by validation accuracy, then loss.
+
+    Of equal ones it is the first.
+    """
+    if keep == "last":
+        return history[-1]
+    return max(history, key=lambda epoch: (epoch.val_accuracy or 0, -(epoch.val_loss or 0)))
 
 
 def _check_finite(epoch: Epoch) -> None:
