@@ -21,15 +21,15 @@ def main() -> None:
     # identifies the run without its id, which differs from server to server
     write_json(layout.RECEIPT, {"key": key, "checkpoint": digest_of_file(layout.CHECKPOINT)})
     # an experiment is kept by DVC
-    commit = (
-        "" if experiment_tags() else "\ncommit   git add dvc.lock params.yaml results, git commit"
+    keep = (
+        "" if experiment_tags() else "\nkeep it  git add dvc.lock params.yaml results && git commit"
     )
     model = f"{params.track.model_name} version {version}"
     print(f"""
 MLflow   run {run.info.run_name!r}, model {model}: {ui_address(run.info.experiment_id)}
 metrics  {layout.TEST_METRICS}: uv run dvc metrics show
 plots    {layout.PLOTS}/, and the model card {layout.CARD}
-model    {layout.ONNX_MODEL}{commit}""")
+model    {layout.ONNX_MODEL}{keep}""")
 
 
 if __name__ == "__main__":

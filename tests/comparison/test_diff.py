@@ -297,20 +297,18 @@ def test_damaged_predictions_are_refused_in_one_sentence(repository: Repository)
     assert "does not hold predictions" in repository.refusal()
 
 
-def test_markdown_keeps_names_from_formatting_or_mentioning_anybody(repository: Repository) -> None:
-    hostile = ("*@everyone* costs $5 to $6", "<script>|[x](y)")
-    repository.result(range(12), classes=hostile)
-    repository.result(range(2), classes=hostile)
-    output = repository.diff("HEAD~1", "HEAD", "--md")
-    assert "@everyone" not in output
-    assert "<script" not in output
-    assert "[x](y)" not in output
-    assert "`*" in output, "names of classes are code"
-    assert "better" in output
-
-
 @pytest.mark.parametrize(
-    "name", ["&#64;octocat", "https://evil.example", "www.evil.example", "#1", "`@a` @b", "a|b"]
+    "name",
+    [
+        "&#64;octocat",
+        "https://evil.example",
+        "www.evil.example",
+        "#1",
+        "`@a` @b",
+        "a|b",
+        "*@everyone* $5 to $6",
+        "<script>|[x](y)",
+    ],
 )
 def test_names_stay_in_code_that_they_cannot_leave(repository: Repository, name: str) -> None:
     repository.result(range(12), classes=("plain", name))
@@ -321,7 +319,8 @@ def test_names_stay_in_code_that_they_cannot_leave(repository: Repository, name:
     for line in shown:
         # without code spans nothing of the name is left
         without = re.sub(r"(`+).+?(?<!`)\1(?!`)", "", line)
-        assert name.split("|", maxsplit=1)[0] not in without, line
+        assert name not in without, line
+        assert len(re.findall(r"(?<!\\)\|", without)) in (5, 7), "columns of the tables"
 
 
 def test_control_characters_never_reach_a_terminal(repository: Repository) -> None:
@@ -348,15 +347,13 @@ def test_the_subject_of_a_commit_mentions_nobody(repository: Repository) -> None
     output = repository.diff("HEAD", "HEAD", "--md")
     for linking in ("&#64;octocat", "@team", "#1 ", "#1,", "GH-2", "https://evil"):
         assert linking not in output
-    table = next(line for line in output.splitlines() if line.startswith("| &lt;script"))
-    assert len(re.findall(r"(?<!\\)\|", table)) == 7
 
 
 def test_a_class_that_is_called_like_a_verdict_is_none(repository: Repository) -> None:
     repository.result(range(12), classes=("better", "worse"))
     repository.result(range(2), classes=("better", "worse"))
     rows = repository.diff("HEAD~1", "HEAD", "--md").splitlines()
-    assert r"| image | actual | HEAD\~1 | HEAD |" in rows
+    assert "| image | actual | `HEAD~1` | HEAD |" in rows
     assert "| photo 11.png | worse | better (63.3%) | worse (63.3%) |" in rows
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of, write_json
@@ -18,10 +18,14 @@ from reprovision.core.yaml_files import Section, load_yaml, parse_section
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+Deviations = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=3)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 # NumPy parses the header of a file as Python literals
-NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, TokenError)
+NUMPY_ERRORS = (
+    *(OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError),
+    TokenError,
+)
 
 
 class SplitInfo(Section):
@@ -53,8 +57,18 @@ class DatasetInfo(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     shape: tuple[Side, Side, Side]
     mean: PerChannel
-    std: PerChannel
+    std: Deviations
     splits: dict[SplitName, SplitInfo]
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        if not len(self.mean) == len(self.std) == self.shape[0]:
+            raise ValueError(f"mean and std must have {self.shape[0]} values, one per channel")
+        if set(self.splits) != set(SPLITS):
+            raise ValueError(f"splits must be {', '.join(SPLITS)}")
+        if any(len(split.counts) != len(self.classes) for split in self.splits.values()):
+            raise ValueError(f"counts must have {len(self.classes)} values, one per class")
+        return self
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,5 @@
 """Archives: identified by name and MD5, kept in torchvision's layout, downloaded if missing."""
 
-import gzip
 import lzma
 import socket
 import tarfile
@@ -50,13 +49,15 @@ def translate_errors(name: str) -> Iterator[None]:
     except (
         DamagedError,
         EOFError,
-        gzip.BadGzipFile,
+        OSError,  # of gzip and bz2, without a number; those of the system have one
         zlib.error,
         lzma.LZMAError,
         tarfile.TarError,
         zipfile.BadZipFile,
         RuntimeError,  # an encrypted zip, or one with an unknown compression
     ) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         problem = " ".join(str(error).split())
         raise UserError(
             f"{name} can't be read ({problem}), although its MD5 is the descriptor's: "
