@@ -51,6 +51,14 @@ def test_portable_numerics_leaves_nothing_to_the_machine() -> None:
     assert choose_precision(tiny_params(**{"train.precision": "auto"}), CPU) == torch.float32
 
 
+def test_where_a_gpu_is_left_idle_a_line_says_how_to_use_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device(tiny_params()) == CPU
+    assert "numerics=native uses cuda" in capsys.readouterr().out
+
+
 def test_native_numerics_names_what_decided_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MKL_CBWR", "AUTO")
     found = describe_numerics(NATIVE, HARDWARE)
