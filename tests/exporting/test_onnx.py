@@ -87,7 +87,8 @@ def test_the_exported_model_predicts_the_same_as_pytorch(
 def test_networks_of_torchvision_can_be_exported(
     untrained: Make, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    header = untrained({"shape": (3, 40, 32)}).header
+    colour = {"shape": (3, 40, 32), "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    header = untrained(colour).header
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, num_classes=10)
     model = Classifier(network, [0.5] * 3, [0.2] * 3).eval()
