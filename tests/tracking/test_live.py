@@ -32,6 +32,7 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(root))
+        patch.chdir(root)
         with open_store(EXPERIMENT):
             return root / "mlflow.db"
 
@@ -40,7 +41,12 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(tmp_path: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A main workspace with a store; logging starts at once, and has all the time it needs."""
     shutil.copy(new_store, tmp_path)
-    monkeypatch.chdir(ROOT)
+    # as DVC runs an experiment: in a copy of the repository
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "copy"
+    copy.mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", "src", "stages"):
+        (copy / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(live, "START_AFTER", 0.0)
