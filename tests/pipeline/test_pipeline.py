@@ -51,6 +51,7 @@ def test_the_program_prints_nothing_but_its_own_lines(reproduced_template: Proje
         "digits: ",
         "cnn, ",
         "epoch ",
+        "kept epoch ",
         "test accuracy ",
         "model.onnx, ",
         "MLflow ",

@@ -33,7 +33,8 @@ def test_huge_logits_overflow_nothing() -> None:
     assert got.loss[0] == pytest.approx(1e30)
 
 
-ORIGINS = st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=20)
+# as prepare writes them: printable
+ORIGINS = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), max_size=20)
 
 
 @given(st.lists(ORIGINS, min_size=1, max_size=8))
