@@ -12,6 +12,7 @@ from project import Project
 
 from reprovision.cli import main
 from reprovision.core.files import md5_of_file, write_json
+from reprovision.results import layout
 from reprovision.results.metrics import measure
 from reprovision.results.predictions import Predictions, write_predictions
 
@@ -77,10 +78,11 @@ class Repository(Project):
 
     def lock(self) -> None:
         """Writes a dvc.lock that describes the files as they are."""
+        files = {str(path): path for path in layout.IN_GIT if (self.root / path).exists()}
+        # what is trained differs where params do
+        files["models/checkpoint.safetensors"] = layout.PARAMS
         outs = [
-            {"path": path, "md5": md5_of_file(self.root / file)}
-            # what is trained differs where params do
-            for path, file in (("models/checkpoint.safetensors", "params.yaml"), (PREDICTIONS,) * 2)
+            {"path": path, "md5": md5_of_file(self.root / file)} for path, file in files.items()
         ]
         lock = {"schema": "2.0", "stages": {"evaluate": {"outs": outs}}}
         self.root.joinpath("dvc.lock").write_text(json.dumps(lock))

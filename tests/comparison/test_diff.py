@@ -63,11 +63,12 @@ def test_identical_outputs_are_reported_in_one_line(repository: Repository) -> N
     repository.run("git", "commit", "--allow-empty", "--message", "Only the README")
     lines = repository.diff("HEAD~1", "HEAD").split("\n\n")
     assert lines[1:] == [
-        "Identical: all 2 outputs of HEAD are those of HEAD~1, byte for byte. Accuracy: 93.00%.",
+        "Identical: all 4 outputs of HEAD are those of HEAD~1, byte for byte, by dvc.lock. "
+        "Accuracy: 93.00%.",
         "",
     ]
     markdown = repository.diff("HEAD~1", "HEAD", "--md")
-    assert "Identical: all 2 outputs" in markdown and "| ---" not in markdown
+    assert "Identical: all 4 outputs" in markdown and "| ---" not in markdown
     assert repository.gate("--fail-if", "worse", "--min", "accuracy=0.9", status=0)
     assert "accuracy is 0.93" in repository.gate("--min", "accuracy=0.95", status=3)
 

@@ -33,8 +33,8 @@ def headline(comparison: Comparison) -> str:
     if comparison.pairing is Pairing.OTHER_DATA:
         return f"Not compared: the two were tested on other data. Accuracy: {both}."
     if outputs := comparison.identical_outputs:
-        both = f"{outputs} outputs of {head} are those of {base}, byte for byte"
-        return f"Identical: all {both}. Accuracy: {percent(accuracy.head)}."
+        both = f"all {outputs} outputs of {head} are those of {base}, byte for byte, by dvc.lock"
+        return f"Identical: {both}. Accuracy: {percent(accuracy.head)}."
     if comparison.same_predictions:
         return f"No difference: both predict the same class for every test image. Accuracy: {both}."
     opening = {

@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from reprovision.comparison import formatting
@@ -15,6 +17,9 @@ from reprovision.results.metrics import METRICS, Metric
 from reprovision.results.run import Run
 
 COLOURS = {Standing.BEST: "green", Standing.WORSE: "red", Standing.UNCLEAR: "yellow"}
+
+OPTIONAL = ("loss", "interval", "sd")
+"""Columns that a narrow terminal goes without, in this order."""
 
 PIPED_WIDTH = 250
 """Columns where the output is a file or a pipe, which can take long lines."""
@@ -40,7 +45,7 @@ def print_leaderboard(runs: Sequence[Run], metric_name: str, confidence: float =
             f"[bold]{escape(test_set.name)}[/], {test_set.images:,} test images "
             f"({test_set.digest[:8]}), {formatting.count(len(board.runs), 'run')}"
         )
-        console.print(_table(board, metric, confidence))
+        console.print(_table(board, metric, confidence, console))
         if board.repeats:
             console.print(
                 f"[dim]{formatting.count(board.repeats, 'older run')} of the same params, code and "
@@ -53,38 +58,48 @@ def print_leaderboard(runs: Sequence[Run], metric_name: str, confidence: float =
         console.print(f"[dim]{escape(line)}[/]")
 
 
-def _table(board: Board, metric: Metric, confidence: float) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("#", justify="right")
-    for heading in (*board.varying, "n"):
-        table.add_column(escape(heading), justify="right", overflow="fold")
-    for heading in (metric.title, "sd", f"{confidence:.0%} interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    if metric.name != "loss":
-        table.add_column("loss", justify="right", no_wrap=True)
-    table.add_column("against the best", no_wrap=True)
-    table.add_column("best run")
-    for number, place in enumerate(board.places, 1):
-        table.add_row(str(number), *_cells(place, board, metric))
+def _table(board: Board, metric: Metric, confidence: float, console: Console) -> Table:
+    """The widest table that fits: names and params are never squeezed for what may be left out."""
+    for left_out in range(len(OPTIONAL) + 1):
+        table = _draw(board, metric, confidence, OPTIONAL[:left_out])
+        if Measurement.get(console, console.options, table).maximum <= console.width:
+            break
     return table
 
 
-def _cells(place: Place, board: Board, metric: Metric) -> list[str]:
+def _draw(board: Board, metric: Metric, confidence: float, left_out: Sequence[str]) -> Table:
+    rows = [_cells(place, board, metric) for place in board.places]
+    titles = {"accuracy": metric.title, "interval": f"{confidence:.0%} interval"}
+    names = [name for name in rows[0] if name not in left_out]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right")
+    for name in names:
+        is_text = name in ("against the best", "best run")
+        justify: Literal["left", "right"] = "left" if is_text else "right"
+        table.add_column(escape(titles.get(name, name)), justify=justify, overflow="fold")
+    for number, row in enumerate(rows, 1):
+        table.add_row(str(number), *(row[name] for name in names))
+    return table
+
+
+def _cells(place: Place, board: Board, metric: Metric) -> dict[str, str]:
+    """The cells of a row by the names of their columns."""
     group, summary = place.group, place.group.summary
     # a run of another version may lack a param
-    params = (group.params[key] for key in board.varying)
-    cells = [escape("–" if value is None else as_text(value)) for value in params]
-    cells += [str(len(group.runs)), formatting.value(metric, summary.mean)]
-    if summary.sd is None or summary.margin is None:
-        cells += ["", ""]
-    else:
+    params = {key: group.params[key] for key in board.varying}
+    cells = {k: escape("–" if value is None else as_text(value)) for k, value in params.items()}
+    cells |= {"n": str(len(group.runs)), "accuracy": formatting.value(metric, summary.mean)}
+    spread = ("", "")
+    if summary.sd is not None and summary.margin is not None:
         margin = formatting.spread(metric, summary.margin)
-        cells += [formatting.spread(metric, summary.sd), f"± {margin}"]
+        spread = (formatting.spread(metric, summary.sd), f"± {margin}")
+    cells |= dict(zip(("sd", "interval"), spread, strict=True))
     if metric.name != "loss":
-        cells.append(formatting.value(METRICS["loss"], group.loss.mean))
+        cells["loss"] = formatting.value(METRICS["loss"], group.loss.mean)
     colour = COLOURS.get(place.standing, "dim")
     p = f" ({formatting.named_p(place.p)})" if place.p is not None else ""
-    return [*cells, f"[{colour}]{place.standing.value}{p}[/]", escape(group.runs[0].name)]
+    against = f"[{colour}]{place.standing.value}{p}[/]"
+    return cells | {"against the best": against, "best run": escape(group.runs[0].name)}
 
 
 def _legend(boards: Sequence[Board], metric: Metric, confidence: float) -> Iterator[str]:

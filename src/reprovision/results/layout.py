@@ -30,6 +30,9 @@ NUMERICS = RESULTS / "numerics.json"
 EXPORT_REPORT = RESULTS / "export.json"
 RECEIPT = RESULTS / "track.json"
 
+IN_GIT = (TEST_METRICS, PREDICTIONS, CLASS_METRICS, DATASET_SUMMARY, NUMERICS, EXPORT_REPORT)
+"""Outputs that Git keeps, so that two commits can be compared without a remote."""
+
 PLOTS = RESULTS / "plots"
 SAMPLES = PLOTS / "samples.png"
 CONFUSION_MATRIX = PLOTS / "confusion_matrix.png"

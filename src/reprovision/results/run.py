@@ -10,16 +10,18 @@ from typing import Any
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of
 from reprovision.core.yaml_files import leaves, parse_yaml
-from reprovision.results.cache import md5_of_folder
+from reprovision.results.cache import has_content, md5_of_folder
 from reprovision.results.dataset import DatasetSummary, parse_dataset
 from reprovision.results.history import Epoch, parse_history
 from reprovision.results.layout import (
     DATASET_SUMMARY,
     HISTORY,
+    IN_GIT,
     LOCK,
     NUMERICS,
     PARAMS,
     PREDICTIONS,
+    RECEIPT,
     TEST_METRICS,
 )
 from reprovision.results.numerics import Numerics, parse_numerics
@@ -199,13 +201,24 @@ def _warnings(revision: Revision) -> Iterator[str]:
             f"The results of {revision.name} were made with other code than it has "
             f"({', '.join(stale[:5])}): run `dvc repro` there, and commit what it writes."
         )
-    predictions = revision.read(PREDICTIONS)
-    recorded = revision.lock.outputs().get(PREDICTIONS.as_posix())
-    if predictions is not None and recorded != md5_of(predictions):
+    if other := list(_other_outputs(revision)):
         yield (
-            f"{PREDICTIONS} of {revision.name} is not the file that its dvc.lock describes: "
-            "commit both together."
+            f"{', '.join(other[:5])} of {revision.name} is not the file that its dvc.lock "
+            "describes: run `dvc repro` there, and commit both together."
         )
+
+
+def _other_outputs(revision: Revision) -> Iterator[str]:
+    """Outputs that are there, and not what dvc.lock has: of a commit those in Git."""
+    recorded = revision.lock.outputs()
+    if revision.commit is None:
+        there = [path for path in map(Path, recorded) if path.exists() and path != RECEIPT]
+        yield from (str(path) for path in there if not has_content(path, recorded[path.as_posix()]))
+        return
+    for path in IN_GIT:
+        content = revision.read(path)
+        if content is not None and md5_of(content) != recorded.get(path.as_posix()):
+            yield path.as_posix()
 
 
 def _changed_code(revision: Revision) -> Iterator[str]:
