@@ -96,6 +96,16 @@ def test_sync_fills_a_new_store_once(reproduced: Project) -> None:
         assert versions(reproduced) == 1
 
 
+def test_what_a_killed_process_left_half_written_is_not_logged(reproduced: Project) -> None:
+    (reproduced.root / "results" / ".history.csv.0a1b2c3d.partial").write_text("epoch")
+    reproduced.env["MLFLOW_TRACKING_URI"] = f"sqlite:///{reproduced.root / 'new.db'}"
+    reproduced.run("reprovision", "sync")
+    (run,) = reproduced.runs()
+    files = {file.path for file in reproduced.mlflow().list_artifacts(run.info.run_id)}
+    assert "history.csv" in files
+    assert not [name for name in files if "partial" in name]
+
+
 def test_sync_refuses_results_of_other_params(reproduced: Project) -> None:
     before = contents(reproduced)
     reproduced.set_params(**{"train.lr": 0.5})

@@ -146,7 +146,9 @@ def _log_results(client: MlflowClient, run: Run, params: Params, test: dict[str,
     if exported and EXPORT_METRIC not in run.data.metrics:
         client.log_metric(run.info.run_id, EXPORT_METRIC, exported.max_difference)
     plots = sorted(layout.PLOTS.glob("*.png"))
-    for path in [*sorted(layout.RESULTS.glob("*.*")), *plots, layout.CARD]:
+    # without what a killed process has left half-written, which is hidden
+    results = sorted(layout.RESULTS.glob("[!.]*.*"))
+    for path in [*results, *plots, layout.CARD]:
         mlflow.log_artifact(str(path), artifact_folder(path))
 
 
