@@ -124,6 +124,16 @@ def test_results_know_every_output_of_the_pipeline() -> None:
     assert outs <= known
 
 
+def test_the_layout_knows_which_outputs_git_keeps() -> None:
+    import yaml
+
+    from reprovision.results import layout
+
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    kept = {name for s in stages for o in s["outs"] if isinstance(o, dict) for name in o}
+    assert kept == {path.as_posix() for path in (*layout.IN_GIT, layout.RECEIPT)}
+
+
 def test_only_the_layout_names_outputs() -> None:
     literals = [
         f"{path}: {node.value}"

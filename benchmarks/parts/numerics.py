@@ -1,9 +1,7 @@
 """numerics: what the same bytes on every processor cost in training."""
 
-from typing import Any
-
 from benchmarks.data import prepare_mnist, scratch
-from benchmarks.process import measure
+from benchmarks.parts.recipes import train_variants
 from benchmarks.samples import Row, Sample, cases, median, ratios, series, spread
 
 TITLE = "Portable against native numerics"
@@ -27,34 +25,18 @@ OBSTACLE = (
     "native"
 )
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "portable": {"numerics": "portable"},
-    "native fp32": {"numerics": "native", "train__precision": "fp32"},
-    "native auto": {"numerics": "native", "train__precision": "auto"},
-}
-
 
 def take(toy: bool) -> list[Sample]:
     """One epoch each on two threads, all variants in turn."""
     with scratch() as folder:
         prepared = {recipe: prepare_mnist(recipe, folder) for recipe in IMAGES}
         return [
-            measure(
-                recipe,
-                variant,
-                number,
-                "ours.train",
-                recipe=recipe,
-                prepared=prepared[recipe],
-                seed=number,
-                images=TOY_IMAGES if toy else images,
-                train__epochs=1,
-                train__threads=2,
-                **changes,
-            )
+            sample
             for number in range(1 if toy else ROUNDS)
             for recipe, images in IMAGES.items()
-            for variant, changes in VARIANTS.items()
+            for sample in train_variants(
+                number, recipe, prepared[recipe], TOY_IMAGES if toy else images, train__threads=2
+            )
         ]
 
 
@@ -64,13 +46,13 @@ def rows(samples: list[Sample]) -> list[Row]:
     for recipe in cases(samples):
         portable = series(samples, recipe, "portable", "images_per_second")
         target = TARGETS["mlp" if recipe.startswith("mlp") else "cnn"]
-        for variant in ("native fp32", "native auto"):
+        for variant in ("fp32", "auto"):
             native = series(samples, recipe, variant, "images_per_second")
             cost = median(ratios(native, portable))
-            is_target = variant == "native fp32"
+            is_target = variant == "fp32"
             found.append(
                 Row(
-                    f"{recipe}, {variant}",
+                    f"{recipe}, native {variant}",
                     spread(portable, "images/s", 0),
                     spread(native, "images/s", 0),
                     f"portable takes {cost:.2f} times as long",

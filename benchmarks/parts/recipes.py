@@ -62,9 +62,11 @@ def rows(samples: list[Sample]) -> list[Row]:
     return found
 
 
-def _round(number: int, recipe: str, prepared: str, images: int) -> list[Sample]:
-    tutorial = measure(recipe, "tutorial", number, "tutorial.train", recipe=recipe, images=images)
-    ours = [
+def train_variants(
+    number: int, recipe: str, prepared: str, images: int, **common: Any
+) -> list[Sample]:
+    """One epoch of our loop in each variant, in turn; `common` are changes of params for all."""
+    return [
         measure(
             recipe,
             variant,
@@ -75,8 +77,13 @@ def _round(number: int, recipe: str, prepared: str, images: int) -> list[Sample]
             seed=number,
             images=images,
             train__epochs=1,
+            **common,
             **changes,
         )
         for variant, changes in VARIANTS.items()
     ]
-    return [tutorial, *ours]
+
+
+def _round(number: int, recipe: str, prepared: str, images: int) -> list[Sample]:
+    tutorial = measure(recipe, "tutorial", number, "tutorial.train", recipe=recipe, images=images)
+    return [tutorial, *train_variants(number, recipe, prepared, images)]

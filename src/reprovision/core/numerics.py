@@ -46,7 +46,7 @@ HARMLESS = (*QUIET, "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 """Set by us and, when it is imported, by scikit-learn."""
 
 DEFEATING = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT")
-"""Would give torch fewer threads than it was told to use: it waits for the others for ever."""
+"""Would give torch fewer threads than `train.threads`: it waits for the others without end."""
 
 LIBRARIES = ("numpy", "torch")
 

@@ -27,6 +27,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class LenientSection(Section):
+    """A typed part of a file that a later version, or another program, may have extended."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 def load_yaml(path: str | Path) -> Any:
     """Reads a YAML file; raises a UserError if it is missing or not YAML."""
     try:

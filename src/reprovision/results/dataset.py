@@ -6,9 +6,9 @@ this program: unlike dataset.json of the prepared tensors, it is read leniently.
 
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from reprovision.core.yaml_files import Section, parse_section, parse_yaml
+from reprovision.core.yaml_files import LenientSection, parse_section, parse_yaml
 from reprovision.data.dataset import SPLITS, DatasetInfo, SplitName
 from reprovision.results.layout import DATASET_SUMMARY
 
@@ -22,7 +22,7 @@ def _refuse_control_characters(text: str) -> str:
 Printable = Annotated[str, AfterValidator(_refuse_control_characters)]
 
 
-class DatasetSummary(Section):
+class DatasetSummary(LenientSection):
     """What a model was trained and tested on.
 
     Attributes:
@@ -32,9 +32,6 @@ class DatasetSummary(Section):
             order.
         in_train: images of each split whose pixels are those of a training image, too.
     """
-
-    # a later version may hold more
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     name: Printable
     classes: tuple[Printable, ...]

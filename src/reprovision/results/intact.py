@@ -1,7 +1,7 @@
 """Whether the outputs are those that dvc.lock describes, byte for byte.
 
 DVC compares the time and size of a file before it reads it: a flipped bit on a disk, or an edit
-that kept the time, goes unnoticed there, and must not be shipped.
+that kept the time, is not noticed there, and must not become a registered model.
 """
 
 from pathlib import Path

@@ -3,35 +3,28 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from reprovision.core.files import digest_of
-from reprovision.core.yaml_files import Section, leaves, load_yaml, parse_section, parse_yaml
+from reprovision.core.yaml_files import LenientSection, leaves, load_yaml, parse_section, parse_yaml
 
 CODE = ("src/", "stages/")
 """Beginnings of the paths of code among the dependencies of a stage."""
-
-LENIENT = ConfigDict(extra="ignore", frozen=True)
-"""DVC writes more than is read here."""
 
 TEST_STAGES = ("prepare", "train", "evaluate")
 """The stages that the test metrics come from."""
 
 
-class Entry(Section):
+class Entry(LenientSection):
     """A dependency or an output: its path, and the MD5 of its content, `.dir` after a folder's."""
-
-    model_config = LENIENT
 
     path: str
     # other kinds of digest are not ours
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")] | None = None
 
 
-class Stage(Section):
+class Stage(LenientSection):
     """What a stage read and wrote; params by file and dotted key."""
-
-    model_config = LENIENT
 
     cmd: str | list[str] = ""
     deps: tuple[Entry, ...] = ()
@@ -39,10 +32,8 @@ class Stage(Section):
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-class Lock(Section):
+class Lock(LenientSection):
     """The stages of a dvc.lock by name."""
-
-    model_config = LENIENT
 
     stages: dict[str, Stage]
 

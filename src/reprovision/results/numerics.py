@@ -5,22 +5,17 @@ Where two runs of the same params, data and code differ, it tells why.
 
 from collections.abc import Mapping
 
-from pydantic import ConfigDict
-
-from reprovision.core.yaml_files import Section, parse_section, parse_yaml
+from reprovision.core.yaml_files import LenientSection, parse_section, parse_yaml
 from reprovision.results.layout import NUMERICS
 
 
-class Numerics(Section):
+class Numerics(LenientSection):
     """What decided the bytes, as `models/hardware.py` describes it, of two stages.
 
     Attributes:
         training: of the checkpoint.
         evaluation: of the predictions.
     """
-
-    # a later version may hold more
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     training: dict[str, str]
     evaluation: dict[str, str]

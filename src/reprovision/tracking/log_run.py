@@ -52,13 +52,16 @@ def log_run(params: Params, key: str) -> tuple[Run, str]:
     """
     history = read_history(layout.HISTORY)
     test = json.loads(layout.TEST_METRICS.read_text(encoding="utf-8"))
+    checkpoint = digest_of_file(layout.CHECKPOINT)
     with open_store(params.track.experiment, key) as store:
-        run = _find_or_create(store, params, key, history, digest_of_file(layout.CHECKPOINT))
-        if run.info.status != "FINISHED" or not find_model(store.client, run):
+        client, run = store.client, _find_or_create(store, params, key, history, checkpoint)
+        model_id = find_model(client, run)
+        if run.info.status != "FINISHED" or model_id is None:
             with mlflow.start_run(run.info.run_id):
-                _log_results(store.client, run, params, test)
-                _log_training(store.client, run, key, history)
-        return run, register_model(store.client, run, params, test)
+                model_id = log_model(client, run, model_id)
+                _log_results(client, run, params, test, checkpoint, model_id)
+                _log_training(client, run, key, history)
+        return run, register_model(client, run, model_id, params, test)
 
 
 class LiveRun:
@@ -119,9 +122,16 @@ def _has_history(client: MlflowClient, run: Run, history: Sequence[Epoch]) -> bo
     return all(losses.get(metric.step, metric.value) == metric.value for metric in logged)
 
 
-def _log_results(client: MlflowClient, run: Run, params: Params, test: dict[str, float]) -> None:
+def _log_results(
+    client: MlflowClient,
+    run: Run,
+    params: Params,
+    test: dict[str, float],
+    checkpoint: str,
+    model_id: str,
+) -> None:
     info = load_info(layout.PREPARED)
-    mlflow.set_tag(CHECKPOINT_TAG, digest_of_file(layout.CHECKPOINT))
+    mlflow.set_tag(CHECKPOINT_TAG, checkpoint)
     mlflow.set_tag(TEST_SET_TAG, info.splits["test"].digest)
     # a user may have written one during the training
     if DESCRIPTION_TAG not in run.data.tags:
@@ -141,8 +151,8 @@ def _log_results(client: MlflowClient, run: Run, params: Params, test: dict[str,
     new = {k: v for k, v in metrics.items() if k not in run.data.metrics}
     # with the model, whose page shows them, and before the epochs: MLflow's comparison page plots
     # the metric that was logged first
-    mlflow.log_metrics(new, model_id=log_model(client, run), dataset=dataset)
-    exported = load_export_check(digest_of_file(layout.CHECKPOINT))
+    mlflow.log_metrics(new, model_id=model_id, dataset=dataset)
+    exported = load_export_check(checkpoint)
     if exported and EXPORT_METRIC not in run.data.metrics:
         client.log_metric(run.info.run_id, EXPORT_METRIC, exported.max_difference)
     plots = sorted(layout.PLOTS.glob("*.png"))

@@ -35,12 +35,11 @@ DESCRIPTION = (
 )
 
 
-def log_model(client: MlflowClient, run: Run) -> str:
-    """Logs the ONNX model of the active run, once; returns its id.
+def log_model(client: MlflowClient, run: Run, found: str | None) -> str:
+    """Logs the ONNX model of the active run, unless `find_model` has found it; returns its id.
 
     What an interrupted attempt has left is deleted: it may look like a model, and lack its file.
     """
-    found = find_model(client, run)
     for model in _logged_models(client, run):
         if model.model_id != found:
             client.delete_logged_model(model.model_id)
@@ -64,17 +63,19 @@ def log_model(client: MlflowClient, run: Run) -> str:
     return str(logged.model_id)
 
 
-def register_model(client: MlflowClient, run: Run, params: Params, test: dict[str, float]) -> str:
+def register_model(
+    client: MlflowClient, run: Run, model_id: str, params: Params, test: dict[str, float]
+) -> str:
     """Registers the model of a run, once, and updates the tags of its version.
 
     Args:
+        model_id: of the logged model.
         test: content of results/test.json.
 
     Returns:
         the number of the version.
     """
     name = params.track.model_name
-    model_id = find_model(client, run)
     known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
     whole = [v for v in known if v.status == "READY" and v.source == f"models:/{model_id}"]
     for broken in (v for v in known if v not in whole):
@@ -88,7 +89,7 @@ def register_model(client: MlflowClient, run: Run, params: Params, test: dict[st
     return str(version.version)
 
 
-def _new_version(client: MlflowClient, model_id: str | None, name: str) -> ModelVersion:
+def _new_version(client: MlflowClient, model_id: str, name: str) -> ModelVersion:
     if not client.search_registered_models(f"name = '{name}'"):
         try:
             client.create_registered_model(name, description=DESCRIPTION.format(name=name))
