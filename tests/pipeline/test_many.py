@@ -27,7 +27,7 @@ def test_queued_experiments_on_a_cold_store_are_all_there_once(make_project: Mak
     for run in runs:
         assert [step for step, _ in project.metric(run, "train_loss")] == [1, 2]
         assert "test_accuracy" in run.data.metrics
-    versions = project.mlflow().search_model_versions("name = 'reprovision'")
+    versions = project.mlflow().search_model_versions("name = 'digits'")
     assert sorted(int(version.version) for version in versions) == list(range(1, EXPERIMENTS + 1))
     assert {version.run_id for version in versions} == {run.info.run_id for run in runs}
 

@@ -2,21 +2,25 @@
 
 import csv
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from project import Project
 
 from reprovision.cli import main
 from reprovision.core.errors import UserError
 from reprovision.core.params import load_params
 from reprovision.tracking import champion as champions
-from reprovision.tracking.champion import Promotion, judge
+from reprovision.tracking.champion import Promotion, _exclusive, judge
 
-NAME = "reprovision"
+NAME = "digits"
 
 
 @pytest.fixture
@@ -37,8 +41,8 @@ def promote(version: str | None = None, force: str | None = None) -> Promotion:
     return champions.promote(load_params(), version, force)
 
 
-def rollback() -> tuple[str, str]:
-    return champions.rollback(load_params().track)
+def rollback(version: str | None = None) -> str:
+    return champions.rollback(load_params(), version)
 
 
 # ---- what a version holds
@@ -106,7 +110,7 @@ def test_a_worse_version_does_not_become_champion(here: Project) -> None:
     promote("1")
     done = here.run("reprovision", "promote", "3", check=False)
     assert done.returncode == 3
-    assert "version 3 of reprovision is not shown to be better" in done.stdout
+    assert "version 3 of digits is not shown to be better" in done.stdout
     assert champion(here) == "1"
 
 
@@ -183,7 +187,7 @@ def test_rollbacks_restore_champion_by_champion(here: Project) -> None:
 
     here.run("reprovision", "rollback")
     assert champion(here) == "1"
-    assert rollback() == ("1", "3")
+    assert rollback() == "models:/digits@champion is version 3 again, not 1"
     with pytest.raises(UserError, match="no predecessor"):
         rollback()
     assert champion(here) == "3"
@@ -194,4 +198,67 @@ def test_a_rollback_skips_deleted_versions(here: Project) -> None:
     promote("3", force="to be deleted")
     promote("1")
     here.mlflow().delete_model_version(NAME, "3")
-    assert rollback() == ("1", "2")
+    rollback()
+    assert champion(here) == "2"
+
+
+def test_a_rollback_whose_answer_was_lost_can_be_repeated(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("3")
+    promote("1")
+    promote("2", force="newer")
+    set_alias = MlflowClient.set_registered_model_alias
+
+    def lose_the_answer(*arguments: str) -> None:
+        set_alias(*arguments)
+        raise MlflowException("Connection reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", lose_the_answer)
+        with pytest.raises(UserError, match="`uv run reprovision rollback 2`"):
+            rollback()
+    assert rollback("2") == "the champion of digits is version 1, not 2: nothing to do"
+    assert champion(here) == "1"
+
+
+# ---- several machines at once
+
+
+def test_two_never_change_the_champion_at_once(here: Project) -> None:
+    client = here.mlflow()
+
+    def count() -> None:
+        for _ in range(2):
+            with _exclusive(client, NAME):
+                counted = int(client.get_registered_model(NAME).tags.get("counted", "0"))
+                time.sleep(0.1)
+                client.set_registered_model_tag(NAME, "counted", str(counted + 1))
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(count) for _ in range(3)]:
+            done.result()
+    tags = client.get_registered_model(NAME).tags
+    assert tags.pop("counted") == "6"
+    assert not tags
+
+
+def test_a_promotion_waits_for_another_one_and_compares_with_its_champion(here: Project) -> None:
+    client = here.mlflow()
+    client.set_registered_model_tag(NAME, f"{champions.LOCK_TAG}elsewhere", "")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(promote, "1")
+        time.sleep(3)
+        assert not waiting.done()
+        client.set_registered_model_alias(NAME, "champion", "3")
+        client.delete_registered_model_tag(NAME, f"{champions.LOCK_TAG}elsewhere")
+        assert "against version 3" in waiting.result().message
+
+
+def test_what_a_killed_promotion_has_left_is_removed(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(champions, "ABANDONED", 0.5)
+    here.mlflow().set_registered_model_tag(NAME, f"{champions.LOCK_TAG}killed", "")
+    assert promote("1").is_champion
+    assert not here.mlflow().get_registered_model(NAME).tags

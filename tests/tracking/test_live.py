@@ -25,6 +25,9 @@ from reprovision.training.state import TrainingState
 
 EXPERIMENT = "reprovision"
 
+BEGAN = 1_700_000_000_000
+"""Start of a training, in milliseconds since 1970."""
+
 
 @pytest.fixture(scope="module")
 def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -114,7 +117,7 @@ def test_an_epoch_is_one_call_of_log_batch(monkeypatch: pytest.MonkeyPatch) -> N
             return _call(self, *args, **kw)
 
         monkeypatch.setattr(MlflowClient, name, spy)
-    run = log_run.LiveRun(tiny_params(), "key", history(1), {})
+    run = log_run.LiveRun(tiny_params(), "key", BEGAN, history(1), {})
     calls.clear()
     run.log(history(2)[1:])
     assert calls == ["log_batch"]
@@ -143,14 +146,14 @@ def test_a_resumed_training_continues_its_run(capfd: pytest.CaptureFixture[str])
 
 def test_another_training_of_the_same_key_is_another_run() -> None:
     # e.g. of another processor, which trains to slightly different parameters
-    log_run.LiveRun(tiny_params(), "key", [Epoch(1, 9.0, 0.5, 0.4, 0.3, 0.1)], {})
-    log_run.LiveRun(tiny_params(), "key", history(1), {})
+    log_run.LiveRun(tiny_params(), "key", BEGAN, [Epoch(1, 9.0, 0.5, 0.4, 0.3, 0.1)], {})
+    log_run.LiveRun(tiny_params(), "key", BEGAN, history(1), {})
     assert len(runs()) == 2
 
 
 def test_hundreds_of_epochs_are_backfilled() -> None:
-    log_run.LiveRun(tiny_params(), "key", history(7), {})
-    log_run.LiveRun(tiny_params(), "key", history(450), {})
+    log_run.LiveRun(tiny_params(), "key", BEGAN, history(7), {})
+    log_run.LiveRun(tiny_params(), "key", BEGAN, history(450), {})
     for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"):
         assert [step for step, _ in points(name)] == list(range(1, 451))
 
@@ -176,7 +179,7 @@ def test_a_training_that_fails_ends_its_run(error: BaseException, status: str) -
 
 
 def test_a_complete_run_stays_finished_when_its_training_is_repeated() -> None:
-    log_run.LiveRun(tiny_params(), "key", history(2), {})
+    log_run.LiveRun(tiny_params(), "key", BEGAN, history(2), {})
     MlflowClient(tracking_uri()).set_terminated(only_run().info.run_id)
     with pytest.raises(KeyboardInterrupt), LiveLogging(tiny_params(), "key") as logging:
         train(logging, epochs=2)

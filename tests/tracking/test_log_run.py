@@ -12,6 +12,7 @@ from conftest import StartServer, free_port
 from mlflow.entities import Run
 from project import Project
 
+from reprovision.core.files import digest_of_file
 from reprovision.core.params import load_params
 from reprovision.core.yaml_files import flatten
 from reprovision.data.dataset import load_info, load_split
@@ -112,11 +113,11 @@ def test_the_model_is_registered_and_can_be_loaded_and_predicts(
 ) -> None:
     import mlflow
 
-    (version,) = reproduced_template.mlflow().search_model_versions("name = 'reprovision'")
+    (version,) = reproduced_template.mlflow().search_model_versions("name = 'digits'")
     assert version.run_id == run.info.run_id
     monkeypatch.setenv("MLFLOW_TRACKING_URI", reproduced_template.store)
     mlflow.set_tracking_uri(reproduced_template.store)
-    model = mlflow.pyfunc.load_model("models:/reprovision/1")
+    model = mlflow.pyfunc.load_model("models:/digits/1")
     signature = model.metadata.signature
     assert [str(spec) for spec in signature.inputs] == ["'pixels': Tensor('uint8', (-1, 1, 8, 8))"]
     assert [str(spec) for spec in signature.outputs] == [
@@ -133,7 +134,7 @@ def test_the_model_is_registered_and_can_be_loaded_and_predicts(
     assert np.array_equal(got.argmax(1), expected.predicted)
     assert got.max(1) == pytest.approx(expected.confidence, abs=1e-5)
 
-    onnx = mlflow.onnx.load_model("models:/reprovision/1")
+    onnx = mlflow.onnx.load_model("models:/digits/1")
     assert [given.name for given in onnx.graph.input] == ["pixels"]
 
 
@@ -168,7 +169,7 @@ def inside(reproduced: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pro
 def test_a_run_that_was_logged_live_is_completed_once(inside: Project) -> None:
     params, history = load_params(), read_history(layout.HISTORY)
     for _ in range(2):
-        LiveRun(params, "key", history[:1], {})
+        LiveRun(params, "key", 1_700_000_000_000, history[:1], {})
     (live,) = inside.runs()
     assert live.info.status == "RUNNING"
     assert inside.metric(live, "val_loss") == [(1, history[0].val_loss)]
@@ -178,7 +179,7 @@ def test_a_run_that_was_logged_live_is_completed_once(inside: Project) -> None:
         (done,) = inside.runs()
         assert done.info.run_id == live.info.run_id
         assert done.info.status == "FINISHED"
-        assert [step for step, _ in inside.metric(done, "train_loss")] == [1, 2]
+        assert sorted(step for step, _ in inside.metric(done, "train_loss")) == [1, 2]
         assert len(inside.metric(done, "test_accuracy")) == 1
 
 
@@ -208,7 +209,7 @@ def interrupt(*arguments: object) -> None:
 def test_epochs_of_another_training_are_another_run(inside: Project) -> None:
     params, history = load_params(), read_history(layout.HISTORY)
     # e.g. of another processor, which trains to slightly different parameters
-    LiveRun(params, "key", [replace(history[0], train_loss=9.0)], {})
+    LiveRun(params, "key", 1_700_000_000_000, [replace(history[0], train_loss=9.0)], {})
     log_run(params, "key")
     assert len(inside.runs()) == 2
     newest = inside.runs()[0]
@@ -232,6 +233,22 @@ def test_epochs_have_the_times_of_the_training(reproduced_template: Project, run
     times = json.loads(folder.read_text())["epoch_times"]
     found = reproduced_template.mlflow().get_metric_history(run.info.run_id, "val_loss")
     assert {str(metric.step): metric.timestamp for metric in found} == times
+    assert run.info.start_time < min(times.values()) <= max(times.values()) <= run.info.end_time
+    duration = (run.info.end_time - run.info.start_time) / 1000
+    assert duration == pytest.approx(run.data.metrics["train_seconds"], abs=0.001)
+
+
+def test_the_machine_belongs_to_the_checkpoint_and_not_to_the_params(reproduced: Project) -> None:
+    first = digest_of_checkpoint(reproduced)
+    reproduced.set_params(numerics="native", **{"train.threads": "auto"})
+    reproduced.repro()
+    second = digest_of_checkpoint(reproduced)
+    names = {path.stem for path in (reproduced.root / ".reprovision" / "environment").iterdir()}
+    assert names == {first, second}
+
+
+def digest_of_checkpoint(project: Project) -> str:
+    return digest_of_file(project.root / layout.CHECKPOINT)
 
 
 # ---- a run as other tools read it
@@ -287,7 +304,7 @@ def check_run(project: Project) -> None:
     assert [step for step, _ in project.metric(run, "train_loss")] == [1, 2, 3]
     text = project.mlflow().download_artifacts(run.info.run_id, "test.json")
     assert json.loads(Path(text).read_text())["accuracy"] == run.data.metrics["test_accuracy"]
-    (version,) = project.mlflow().search_model_versions("name = 'reprovision'")
+    (version,) = project.mlflow().search_model_versions("name = 'digits'")
     assert version.run_id == run.info.run_id
 
 

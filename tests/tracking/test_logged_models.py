@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from project import Project
 
-NAME = "reprovision"
+NAME = "digits"
 
 
 def logged_model(project: Project) -> LoggedModel:
@@ -74,5 +74,5 @@ def test_a_model_that_is_not_whole_is_logged_again(
 def test_a_version_that_cannot_be_loaded_is_not_promoted(reproduced: Project) -> None:
     without_files(reproduced.mlflow(), logged_model(reproduced))
     sentence = reproduced.refused("reprovision", "promote", "1")
-    assert "version 1 of reprovision can't be loaded from MLflow" in sentence
+    assert "version 1 of digits can't be loaded from MLflow" in sentence
     assert not reproduced.mlflow().get_registered_model(NAME).aliases

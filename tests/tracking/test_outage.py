@@ -35,7 +35,7 @@ def contents(project: Project) -> list[tuple[dict[str, str], dict[str, list[floa
 
 
 def versions(project: Project) -> int:
-    return len(project.mlflow().search_model_versions("name = 'reprovision'"))
+    return len(project.mlflow().search_model_versions("name = 'digits'"))
 
 
 # ---- away when training ends

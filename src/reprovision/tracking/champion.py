@@ -4,16 +4,21 @@ MLflow's alias `champion` names it, so that `models:/NAME@champion` always loads
 `reprovision.former_champions` holds its predecessors, the last one last.
 """
 
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from reprovision.comparison.comparison import pair
+from reprovision.comparison.pairing import pair
 from reprovision.comparison.statistics import paired_difference
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
-from reprovision.core.params import Params, TrackParams
+from reprovision.core.params import Params
 from reprovision.data.dataset import load_info
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
@@ -21,13 +26,17 @@ from reprovision.results.layout import CHECKPOINT, PREPARED
 from reprovision.results.run import Run
 from reprovision.tracking.models import require_loadable
 from reprovision.tracking.runs import to_run
-from reprovision.tracking.store import Store, open_store
+from reprovision.tracking.store import Store, open_store, translate_errors
 
 CHAMPION = "champion"
 FORMER_TAG = "reprovision.former_champions"
 PROMOTED_TAG = "reprovision.promoted"
 KEPT = 50
 """Former champions in the tag."""
+
+LOCK_TAG = "reprovision.changes_champion."
+ABANDONED = 120
+"""Seconds after which the holder of a lock is assumed to have been killed."""
 
 ALPHA = 0.05
 
@@ -54,58 +63,103 @@ def promote(params: Params, version: str | None = None, force: str | None = None
         UserError: there is no such version, it was tested on other images than the champion, or
             MLflow can't be used.
     """
-    name = params.track.model_name
+    name = params.registered_model
     with open_store(params.track.experiment, CHAMPION) as store:
         challenger = _find_challenger(store, params, version)
-        champion = _find_champion(store.client, name)
-        if champion and champion.version == challenger.version:
-            return Promotion(True, f"version {champion.version} of {name} is the champion already")
-        is_better, reason = True, "the first champion"
         require_loadable(challenger)
-        if force is not None:
-            reason = f"forced: {force}"
-        elif champion:
-            is_better, reason = _compare(store.client, champion, challenger)
-        new = challenger.version
-        if not is_better:
-            message = (
-                f"version {new} of {name} is not shown to be better than the champion, which "
-                f"stays: {reason}; use more test images, or decide with --force"
-            )
-            return Promotion(False, message)
-        # in this order, an interruption loses no champion
-        if champion:
-            former = [*_former(store.client, name), str(champion.version)]
-            _set_former(store.client, name, former)
-        store.client.set_model_version_tag(name, new, PROMOTED_TAG, reason)
-        store.client.set_registered_model_alias(name, CHAMPION, new)
-        return Promotion(True, f"models:/{name}@{CHAMPION} is version {new}: {reason}")
+        with _exclusive(store.client, name):
+            return _promote(store.client, challenger, force)
 
 
-def rollback(params: TrackParams) -> tuple[str, str]:
-    """Restores the former champion; returns the versions before and after.
+def _promote(client: MlflowClient, challenger: ModelVersion, force: str | None) -> Promotion:
+    name, new = challenger.name, challenger.version
+    champion = _find_champion(client, name)
+    if champion and champion.version == new:
+        return Promotion(True, f"version {new} of {name} is the champion already")
+    is_better, reason = True, "the first champion"
+    if force is not None:
+        reason = f"forced: {force}"
+    elif champion:
+        is_better, reason = _compare(client, champion, challenger)
+    if not is_better:
+        message = (
+            f"version {new} of {name} is not shown to be better than the champion, which "
+            f"stays: {reason}; use more test images, or decide with --force"
+        )
+        return Promotion(False, message)
+    # in this order, an interruption loses no champion
+    if champion:
+        _set_former(client, name, [*_former(client, name), str(champion.version)])
+    client.set_model_version_tag(name, new, PROMOTED_TAG, reason)
+    client.set_registered_model_alias(name, CHAMPION, new)
+    return Promotion(True, f"models:/{name}@{CHAMPION} is version {new}: {reason}")
+
+
+def rollback(params: Params, version: str | None = None) -> str:
+    """Restores the former champion; returns a message.
+
+    Args:
+        version: the champion to replace, by default the current one. Where it is not the champion,
+            nothing changes, so that a rollback whose answer was lost can be repeated.
 
     Raises:
         UserError: no former champion is known, or MLflow can't be used.
     """
-    name = params.model_name
-    with open_store(params.experiment, CHAMPION) as store:
-        client = store.client
-        champion = _find_champion(client, name)
+    name = params.registered_model
+    with open_store(params.track.experiment, CHAMPION) as store:
+        champion = _find_champion(store.client, name)
         if champion is None:
             raise UserError(f"model {name} has no champion: see `uv run reprovision promote`")
-        current = str(champion.version)
-        existing = {str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
-        former = [v for v in _former(client, name) if v in existing and v != current]
-        if not former:
-            raise UserError(
-                f"version {current} of model {name} has no predecessor as champion: choose a "
-                "version with `uv run reprovision promote VERSION --force`"
-            )
-        # in this order, an interruption between the two leaves a valid state
-        client.set_registered_model_alias(name, CHAMPION, former[-1])
-        _set_former(client, name, former[:-1])
-        return current, former[-1]
+        wanted = version or str(champion.version)
+        repeat = f"run `uv run reprovision rollback {wanted}`, which changes nothing twice"
+        with translate_errors(repeat), _exclusive(store.client, name):
+            return _rollback(store.client, name, wanted)
+
+
+def _rollback(client: MlflowClient, name: str, version: str) -> str:
+    champion = _find_champion(client, name)
+    current = str(champion.version) if champion else "none"
+    if current != version:
+        return f"the champion of {name} is version {current}, not {version}: nothing to do"
+    existing = {str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+    former = [v for v in _former(client, name) if v in existing and v != version]
+    if not former:
+        raise UserError(
+            f"version {version} of model {name} has no predecessor as champion: choose a "
+            "version with `uv run reprovision promote VERSION --force`"
+        )
+    # in this order, an interruption between the two leaves a valid state
+    client.set_registered_model_alias(name, CHAMPION, former[-1])
+    _set_former(client, name, former[:-1])
+    return f"models:/{name}@{CHAMPION} is version {former[-1]} again, not {version}"
+
+
+@contextmanager
+def _exclusive(client: MlflowClient, name: str) -> Iterator[None]:
+    """Waits until no other process, on any machine, changes the champion of a model.
+
+    MLflow has no locks. Each process writes a tag of its own and then reads all of them: of two
+    at once, at least one sees the other's, withdraws, and tries again after a random time. What a
+    killed process has left is deleted after `ABANDONED` seconds.
+    """
+    seen: dict[str, float] = {}
+    while True:
+        mine = f"{LOCK_TAG}{secrets.token_hex(4)}"
+        client.set_registered_model_tag(name, mine, "")
+        tags = client.get_registered_model(name).tags
+        others = [tag for tag in tags if tag.startswith(LOCK_TAG) and tag != mine]
+        if not others:
+            break
+        client.delete_registered_model_tag(name, mine)
+        now = time.monotonic()
+        for tag in others:
+            if now - seen.setdefault(tag, now) > ABANDONED:
+                client.delete_registered_model_tag(name, tag)
+        time.sleep(random.uniform(0.2, 2))
+    try:
+        yield
+    finally:
+        client.delete_registered_model_tag(name, mine)
 
 
 def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
@@ -149,7 +203,7 @@ def _run_of(client: MlflowClient, version: ModelVersion) -> Run:
 
 
 def _find_challenger(store: Store, params: Params, version: str | None) -> ModelVersion:
-    name = params.track.model_name
+    name = params.registered_model
     known = store.client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"])
     if not known:
         raise UserError(

@@ -2,24 +2,43 @@
 
 import getpass
 import os
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from reprovision.core.errors import UserError
 from reprovision.core.git import git_or_none, git_text_or_empty
 from reprovision.core.params import Params
 from reprovision.core.yaml_files import as_text, flatten, parse_section, parse_yaml
 from reprovision.results.layout import LOCK, PARAMS, RESULTS
+from reprovision.tracking.store import EXPERIMENT_TAG
 
 NOT_CODE = tuple(f":!{path}" for path in (PARAMS, LOCK, RESULTS))
 """What every run changes; it is logged anyway."""
 
 
+MOST_CHANGES = 3
+"""Params in the name of a run; its description has all."""
+
+
 def run_name(params: Params) -> str:
-    """The DVC experiment's name; outside experiments source, model and commit."""
-    source = Path(params.data.source).stem
+    """The DVC experiment, outside experiments source, model and commit; then what was changed.
+
+    For example ``puffy-moss lr=0.01``.
+    """
     commit = git_text_or_empty("rev-parse", "--short", "HEAD") or "no commit"
-    return os.environ.get("DVC_EXP_NAME") or f"{source} {params.model.name} {commit}"
+    name = os.environ.get("DVC_EXP_NAME") or f"{params.data.name} {params.model.name} {commit}"
+    short = _short_keys(flatten(params))
+    changes = [f"{short[c.name]}={as_text(c.value)}" for c in _param_changes(params) or []]
+    more = [f"+{len(changes) - MOST_CHANGES}"] if len(changes) > MOST_CHANGES else []
+    return " ".join([name, *changes[:MOST_CHANGES], *more])
+
+
+def _short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each dotted key; the whole key where several end alike."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    counts = Counter(last.values())
+    return {key: part if counts[part] == 1 else key for key, part in last.items()}
 
 
 def source_tags() -> dict[str, str]:
@@ -50,7 +69,19 @@ def _user() -> str:
 def experiment_tags() -> dict[str, str]:
     """The DVC experiment that is running, if any."""
     name = os.environ.get("DVC_EXP_NAME")
-    return {"dvc.experiment": name} if name else {}
+    return {EXPERIMENT_TAG: name} if name else {}
+
+
+def how_to_keep() -> str:
+    """A line on how to commit what the run has changed; that nothing has changed otherwise."""
+    kept = (LOCK, PARAMS, RESULTS)
+    commit = f"git add {' '.join(map(str, kept))} && git commit"
+    if name := os.environ.get("DVC_EXP_NAME"):
+        return f"keep it  uv run dvc exp apply {name}, then {commit}"
+    changed = git_text_or_empty("status", "--porcelain", "--", *map(str, kept))
+    has_commit = git_text_or_empty("rev-parse", "HEAD")
+    same = "results  the same as committed, byte for byte"
+    return same if has_commit and not changed else f"keep it  {commit}"
 
 
 def version_tags(test: dict[str, float], test_set: str) -> dict[str, str]:
@@ -78,20 +109,33 @@ def describe(params: Params, test: dict[str, float]) -> str:
         f"({params.evaluate.confidence:.0%} interval {test['accuracy_low']:.2%} to "
         f"{test['accuracy_high']:.2%}), loss {test['loss']:.4f}."
     )
-    return "\n\n".join(filter(None, [measured, _param_changes(params), _how_to_restore()]))
+    return "\n\n".join(filter(None, [measured, _describe_changes(params), _how_to_restore()]))
 
 
-def _param_changes(params: Params) -> str:
-    """The params that differ from the committed ones; empty if there are none to compare with."""
+def _describe_changes(params: Params) -> str:
+    changes = _param_changes(params)
+    if changes is None:
+        return ""
+    shown = [f"`{c.name}` {as_text(c.value)} (committed: {as_text(c.committed)})" for c in changes]
+    return f"Params: {', '.join(shown) or 'as committed'}."
+
+
+class _Change(NamedTuple):
+    name: str
+    value: Any
+    committed: Any
+
+
+def _param_changes(params: Params) -> list[_Change] | None:
+    """The params that differ from the committed ones; None if there are none to compare with."""
     committed = _committed_params()
     if committed is None:
-        return ""
-    changes = [
-        f"`{key}` {as_text(value)} (committed: {as_text(committed.get(key))})"
-        for key, value in flatten(params).items()
-        if committed.get(key) != value
+        return None
+    return [
+        _Change(name, value, committed.get(name))
+        for name, value in flatten(params).items()
+        if committed.get(name) != value
     ]
-    return f"Params: {', '.join(changes) or 'as committed'}."
 
 
 def _committed_params() -> dict[str, Any] | None:

@@ -25,15 +25,23 @@ class TrainingEnvironment(Section):
     """How a run was trained.
 
     Attributes:
+        began: start of the training loop, in milliseconds since 1970; after an interruption, of its
+            last part.
         train_seconds: wall time of the training loop.
         epoch_times: end of each epoch by its number, in milliseconds since 1970; epochs before an
             interruption are missing.
         environment: machine, device and package versions.
     """
 
+    began: int
     train_seconds: float
     epoch_times: dict[int, int]
     environment: dict[str, str]
+
+    @property
+    def ended(self) -> int:
+        """End of the training loop, in milliseconds since 1970."""
+        return self.began + round(1000 * self.train_seconds)
 
 
 class ExportCheck(Section):
@@ -47,20 +55,25 @@ class ExportCheck(Section):
 
 
 def save_environment(
-    key: str, seconds: float, epoch_times: dict[int, int], hardware: Mapping[str, str]
+    checkpoint: str,
+    began: int,
+    seconds: float,
+    epoch_times: dict[int, int],
+    hardware: Mapping[str, str],
 ) -> None:
-    """Saves how the run of a key was trained."""
+    """Saves how a checkpoint, by its digest, was trained: the same params may give several."""
     found = TrainingEnvironment(
+        began=began,
         train_seconds=seconds,
         epoch_times=epoch_times,
         environment=describe_environment() | dict(hardware),
     )
-    _save(_path("environment", key), found)
+    _save(_path("environment", checkpoint), found)
 
 
-def load_environment(key: str) -> TrainingEnvironment | None:
-    """How the run of a key was trained on this machine; None where that is unknown."""
-    return _load(TrainingEnvironment, _path("environment", key))
+def load_environment(checkpoint: str) -> TrainingEnvironment | None:
+    """How a checkpoint, by its digest, was trained on this machine; None where that is unknown."""
+    return _load(TrainingEnvironment, _path("environment", checkpoint))
 
 
 def save_export_check(checkpoint: str, max_difference: float) -> None:

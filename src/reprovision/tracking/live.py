@@ -28,12 +28,14 @@ class LiveLogging(Callback):
     warning is printed, and training continues.
 
     Attributes:
+        began: when it was made, in milliseconds since 1970.
         epoch_times: end of each epoch so far, in milliseconds since 1970.
     """
 
     def __init__(self, params: Params, key: str) -> None:
         self.params = params
         self.key = key
+        self.began = _now()
         self.epoch_times: dict[int, int] = {}
         self._start_at = time.monotonic() + START_AFTER
         self._queued = 0
@@ -44,7 +46,7 @@ class LiveLogging(Callback):
         self._warned = False
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        self.epoch_times[state.history[-1].epoch] = int(time.time() * 1000)
+        self.epoch_times[state.history[-1].epoch] = _now()
         if time.monotonic() < self._start_at:
             return
         self._queue.put(state.history[self._queued :])
@@ -79,7 +81,7 @@ class LiveLogging(Callback):
 
             history = self._queue.get()
             assert isinstance(history, list), "the thread starts with the first epochs"
-            run = LiveRun(self.params, self.key, history, self.epoch_times)
+            run = LiveRun(self.params, self.key, self.began, history, self.epoch_times)
             self._has_run = True
             while isinstance(item := self._queue.get(), list):
                 run.log(item)
@@ -92,3 +94,8 @@ class LiveLogging(Callback):
         if not self._warned:
             self._warned = True
             print(f"warning: {message}", file=sys.stderr)
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow has them."""
+    return int(time.time() * 1000)

@@ -7,21 +7,29 @@ that were logged live, therefore all end in the same run.
 import json
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow import MlflowClient
+from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
+from mlflow.types import Schema, TensorSpec
 
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params
 from reprovision.core.yaml_files import as_text, flatten
-from reprovision.data.dataset import load_info
+from reprovision.data.dataset import DatasetInfo, load_info
 from reprovision.results import layout
 from reprovision.results.fingerprint import code_digest
 from reprovision.results.history import Epoch, read_history
 from reprovision.results.run import used_params
 from reprovision.tracking import descriptions
-from reprovision.tracking.environment import load_environment, load_export_check
+from reprovision.tracking.environment import (
+    TrainingEnvironment,
+    load_environment,
+    load_export_check,
+)
 from reprovision.tracking.models import find_model, log_model, register_model
 from reprovision.tracking.runs import TEST_PREFIX, artifact_folder
 from reprovision.tracking.store import (
@@ -53,14 +61,20 @@ def log_run(params: Params, key: str) -> tuple[Run, str]:
     history = read_history(layout.HISTORY)
     test = json.loads(layout.TEST_METRICS.read_text(encoding="utf-8"))
     checkpoint = digest_of_file(layout.CHECKPOINT)
+    trained = load_environment(checkpoint)
+    began = trained.began if trained else None
     with open_store(params.track.experiment, key) as store:
-        client, run = store.client, _find_or_create(store, params, key, history, checkpoint)
+        client = store.client
+        run = _find_or_create(store, params, key, history, began, checkpoint)
         model_id = find_model(client, run)
         if run.info.status != "FINISHED" or model_id is None:
             with mlflow.start_run(run.info.run_id):
                 model_id = log_model(client, run, model_id)
                 _log_results(client, run, params, test, checkpoint, model_id)
-                _log_training(client, run, key, history)
+                _log_training(client, run, trained, history)
+            if trained:
+                # its duration in MLflow is that of the training
+                client.set_terminated(run.info.run_id, end_time=trained.ended)
         return run, register_model(client, run, model_id, params, test)
 
 
@@ -68,6 +82,7 @@ class LiveRun:
     """The run of a training in progress.
 
     Args:
+        began: start of the training, in milliseconds since 1970.
         history: the epochs so far.
         times: end of each epoch by its number, where known, in milliseconds since 1970.
 
@@ -76,12 +91,17 @@ class LiveRun:
     """
 
     def __init__(
-        self, params: Params, key: str, history: Sequence[Epoch], times: Mapping[int, int]
+        self,
+        params: Params,
+        key: str,
+        began: int,
+        history: Sequence[Epoch],
+        times: Mapping[int, int],
     ) -> None:
         self.times = times
         with open_store(params.track.experiment, key) as store:
             self.client = store.client
-            self.run = _find_or_create(store, params, key, history)
+            self.run = _find_or_create(store, params, key, history, began)
             # `dvc repro --force` repeats a training whose run is complete
             self.is_complete = self.run.info.status == "FINISHED"
             if not self.is_complete:
@@ -101,13 +121,18 @@ class LiveRun:
 
 
 def _find_or_create(
-    store: Store, params: Params, key: str, history: Sequence[Epoch], checkpoint: str | None = None
+    store: Store,
+    params: Params,
+    key: str,
+    history: Sequence[Epoch],
+    began: int | None,
+    checkpoint: str | None = None,
 ) -> Run:
     run = store.find(key, checkpoint)
     if run is None or not _has_history(store.client, run, history):
         tags = {**descriptions.source_tags(), CODE_TAG: code_digest(), KEY_TAG: key}
         name = descriptions.run_name(params)
-        run = store.client.create_run(store.experiment_id, run_name=name, tags=tags)
+        run = store.client.create_run(store.experiment_id, began, tags, name)
     if not run.data.params:
         used = {key: as_text(value) for key, value in used_params(flatten(params)).items()}
         mlflow.log_params(used, run_id=run.info.run_id)
@@ -142,6 +167,7 @@ def _log_results(
         digest=info.digest[:8],
         source_type="local",
         source=json.dumps({"uri": params.data.source}),
+        schema=json.dumps(_schema(info)),
         profile=json.dumps({name: sum(split.counts) for name, split in info.splits.items()}),
     )
     context = InputTag("mlflow.data.context", "training and evaluation")
@@ -162,9 +188,20 @@ def _log_results(
         mlflow.log_artifact(str(path), artifact_folder(path))
 
 
-def _log_training(client: MlflowClient, run: Run, key: str, history: Sequence[Epoch]) -> None:
+def _schema(info: DatasetInfo) -> dict[str, Any]:
+    """What MLflow shows of a dataset's columns: pixels and labels, with types and shapes."""
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, *info.shape), "pixels")
+    label = TensorSpec(np.dtype(np.int64), (-1,), "label")
+    return TensorDatasetSchema(Schema([pixels]), Schema([label])).to_dict()
+
+
+def _log_training(
+    client: MlflowClient,
+    run: Run,
+    trained: TrainingEnvironment | None,
+    history: Sequence[Epoch],
+) -> None:
     """Logs the epochs, and what is known of the machine that trained them."""
-    trained = load_environment(key)
     _log_epochs(client, run.info.run_id, history, trained.epoch_times if trained else {})
     if trained:
         mlflow.set_tags({f"environment.{k}": v for k, v in trained.environment.items()})

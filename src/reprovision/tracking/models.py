@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -24,6 +25,7 @@ from reprovision.core.params import Params
 from reprovision.data.dataset import load_info, load_split
 from reprovision.results.layout import ONNX_MODEL, PREPARED
 from reprovision.tracking.descriptions import describe, version_tags
+from reprovision.tracking.store import open_store
 
 REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy")
 
@@ -75,7 +77,7 @@ def register_model(
     Returns:
         the number of the version.
     """
-    name = params.track.model_name
+    name = params.registered_model
     known = client.search_model_versions(f"run_id = '{run.info.run_id}' and name = '{name}'")
     whole = [v for v in known if v.status == "READY" and v.source == f"models:/{model_id}"]
     for broken in (v for v in known if v not in whole):
@@ -124,6 +126,16 @@ def require_loadable(version: ModelVersion) -> None:
             f"version {version.version} of {version.name} can't be loaded from MLflow: "
             "run `uv run reprovision sync` in the workspace that made it, or choose another one"
         )
+
+
+def download_model(params: Params, uri: str) -> Path:
+    """The exported model behind an address such as `models:/NAME@champion`, as a local file.
+
+    Raises:
+        UserError: MLflow can't be used, or has no such model.
+    """
+    with open_store(params.track.experiment):
+        return Path(mlflow.artifacts.download_artifacts(uri), ONNX_MODEL.name)
 
 
 def _load(uri: str) -> onnx.ModelProto | None:

@@ -12,7 +12,13 @@ from mlflow import MlflowClient, entities
 from reprovision.core.errors import UserError, printable
 from reprovision.results.layout import PLOTS
 from reprovision.results.run import Run, TestSet
-from reprovision.tracking.store import CODE_TAG, TEST_SET_TAG, open_store, translate_errors
+from reprovision.tracking.store import (
+    CODE_TAG,
+    EXPERIMENT_TAG,
+    TEST_SET_TAG,
+    open_store,
+    translate_errors,
+)
 
 TEST_PREFIX = "test_"
 """Of the names of test metrics."""
@@ -48,7 +54,8 @@ def to_run(client: MlflowClient, run: entities.Run) -> Run:
             "logged can be compared"
         )
     return Run(
-        name=printable(run.info.run_name),
+        # as the same experiment is called by DVC
+        name=printable(run.data.tags.get(EXPERIMENT_TAG) or run.info.run_name),
         title=f"MLflow run {printable(run.info.run_name)}",
         params={key: _value(text) for key, text in run.data.params.items()},
         metrics={

@@ -40,6 +40,7 @@ KEY_TAG = "reprovision.key"
 CHECKPOINT_TAG = "reprovision.checkpoint"
 CODE_TAG = "reprovision.code"
 TEST_SET_TAG = "reprovision.test_set"
+EXPERIMENT_TAG = "dvc.experiment"
 DESCRIPTION_TAG = "mlflow.note.content"
 
 EXPERIMENT_TAGS = {
@@ -166,9 +167,16 @@ def ui_address(experiment_id: str) -> str:
     return f"uv run mlflow ui{options}, then {urljoin('http://127.0.0.1:5000/', page)}"
 
 
+LOG_AGAIN = "run `uv run dvc repro` or `uv run reprovision sync`; all results are kept"
+
+
 @contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raises a UserError of one sentence where MLflow raises because its store can't be used."""
+def translate_errors(then: str = LOG_AGAIN) -> Iterator[None]:
+    """Raises a UserError of one sentence where MLflow raises because its store can't be used.
+
+    Args:
+        then: what to do when the store can be used again.
+    """
     try:
         yield
     # artifacts are uploaded by requests directly; a database may need a driver that is missing
@@ -177,8 +185,7 @@ def translate_errors() -> Iterator[None]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         short = shorten(redact(reason), 250, placeholder=" ...")
         raise UserError(
-            f"MLflow at {redact(uri)} can't be used ({short}): {_remedy(error, uri)}, then run "
-            "`uv run dvc repro` or `uv run reprovision sync`; all results are kept"
+            f"MLflow at {redact(uri)} can't be used ({short}): {_remedy(error, uri)}, then {then}"
         ) from error
 
 

@@ -7,9 +7,11 @@ once more; it logs only what is missing.
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from reprovision.core.errors import UserError
 from reprovision.core.yaml_files import load_yaml
+from reprovision.results.cache import has_remote
 from reprovision.results.intact import require_intact
 from reprovision.results.layout import PIPELINE
 
@@ -34,7 +36,7 @@ def sync() -> None:
         raise UserError(
             f"the results of {', '.join(stale)} are missing, or not those of the current params, "
             "data and code: run `uv run dvc repro`, which also logs the run, or, for results "
-            "from elsewhere, `uv run dvc checkout` or `uv run dvc pull`"
+            f"from elsewhere, `uv run dvc {'pull' if has_remote(Path.cwd()) else 'checkout'}`"
         )
     if _dvc("repro", "--quiet", "--single-item", "--force", TRACK, show=True).returncode:
         raise UserError("the run is not in MLflow: fix the error above, then sync again")
