@@ -7,6 +7,7 @@ import pytest
 from project import Project
 
 from reprovision.comparison.ranking import Board, Standing, rank, runs_with, summarize, welch
+from reprovision.comparison.ranking_table import _winner
 from reprovision.core.errors import UserError
 from reprovision.results.run import Run
 from reprovision.results.run import TestSet as Images
@@ -168,6 +169,27 @@ def test_runs_that_lack_a_metric_are_left_out() -> None:
     old, new = run(0.9), run(0.8, seed=1)
     new.metrics["macro_f1"] = 0.7
     assert runs_with("macro_f1", [old, new]) == [new]
+
+
+@pytest.mark.parametrize(
+    ("runs", "sentence"),
+    [
+        ([("a", 0.9)], ""),
+        ([("a", 0.9), ("b", 0.8)], "No winner yet: each has one seed"),
+        ([("a", 0.90, 0.91, 0.92), ("b", 0.5, 0.51, 0.52)], "Winner: #1, better than the other."),
+        (
+            [("a", 0.90, 0.91, 0.92), ("b", 0.90, 0.905, 0.92), ("c", 0.5, 0.51, 0.52)],
+            "No clear winner: #1 is the best of several seeds, but is not shown to be better than "
+            "1 of 2 others.",
+        ),
+        ([("a", 0.95), ("b", 0.90, 0.91, 0.92)], "No clear winner: #2 is the best of several"),
+    ],
+)
+def test_who_has_won_is_a_sentence(runs: list[tuple[Any, ...]], sentence: str) -> None:
+    found = [r for name, *values in runs for r in seeds(*values, model_activation=name)]
+    board = only_board(found)
+    assert _winner(board).startswith(sentence)
+    assert bool(_winner(board)) == bool(sentence)
 
 
 # ---- from real runs

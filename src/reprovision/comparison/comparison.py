@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from reprovision.comparison.bootstrap import BOOTSTRAPPED, bootstrap_intervals
+from reprovision.comparison.notes import notes_on, notes_on_test_set
+from reprovision.comparison.pairing import Pairing, find_pairing, pair
 from reprovision.comparison.statistics import (
     Difference,
     adjust,
     paired_difference,
     unpaired_difference,
 )
-from reprovision.core.errors import UserError
-from reprovision.results.layout import HISTORY, PREDICTIONS, RECEIPT
+from reprovision.results.layout import RECEIPT
 from reprovision.results.metrics import METRICS, Metric, measure
-from reprovision.results.numerics import describe_difference
 from reprovision.results.run import Run
 
 DEFAULT_BINS, MOST_BINS = 15, 100
@@ -31,14 +31,6 @@ class Verdict(StrEnum):
     WORSE = "worse"
     NO_EVIDENCE = "no evidence"
     NOT_COMPARED = "not compared"
-
-
-class Pairing(StrEnum):
-    """How the two test sets relate."""
-
-    SAME = "same images"
-    DIFFERENT = "different images"
-    OTHER_DATA = "other data"
 
 
 @dataclass(frozen=True)
@@ -131,7 +123,7 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
         UserError: a run lacks its predictions, or the two name the same test set, but list other
             images.
     """
-    pairing = _pairing(base, head)
+    pairing = find_pairing(base, head)
     if pairing is Pairing.SAME:
         base = pair(base, head)
     identical = _count_identical(base, head)
@@ -148,8 +140,7 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
         recalls=_recalls(base, head, pairing, alpha),
         fixed=fixed,
         regressed=regressed,
-        # two files that are the same need no explanation
-        notes=[] if identical else list(_notes(base, head, pairing)),
+        notes=list(notes_on_test_set(head) if identical else notes_on(base, head, pairing)),
         identical_outputs=identical,
     )
 
@@ -164,39 +155,6 @@ def _count_identical(base: Run, head: Run) -> int:
         for run in (base, head)
     )
     return 0 if before != after or base.warnings or head.warnings else len(after)
-
-
-def _pairing(base: Run, head: Run) -> Pairing:
-    if base.dataset.classes != head.dataset.classes:
-        return Pairing.OTHER_DATA
-    if base.test_set.digest != head.test_set.digest:
-        same_source = base.test_set.name == head.test_set.name
-        return Pairing.DIFFERENT if same_source else Pairing.OTHER_DATA
-    return Pairing.SAME
-
-
-def pair(base: Run, head: Run) -> Run:
-    """The base with its predictions in the order of the head's, by the images' names.
-
-    Raises:
-        UserError: the two list other images, or other labels for them.
-    """
-    names, wanted = base.predictions.origins, head.predictions.origins
-    if names != wanted:
-        row_of = {name: row for row, name in enumerate(names)}
-        if len(row_of) != len(names) or sorted(names) != sorted(wanted):
-            raise _other_predictions(base, head, "images")
-        base = base.reordered([row_of[name] for name in wanted])
-    if not np.array_equal(base.predictions.actual, head.predictions.actual):
-        raise _other_predictions(base, head, "labels")
-    return base
-
-
-def _other_predictions(base: Run, head: Run, what: str) -> UserError:
-    return UserError(
-        f"{base.title} and {head.title} name the same test set, but their {PREDICTIONS} list "
-        f"other {what}: run `dvc repro` for both"
-    )
 
 
 def _only_correct_in(run: Run, other: Run) -> np.ndarray:
@@ -279,56 +237,3 @@ def _verdict(metric: Metric, change: float, significant: bool) -> Verdict:
     if not significant:
         return Verdict.NO_EVIDENCE
     return Verdict.BETTER if (change > 0) != metric.lower_is_better else Verdict.WORSE
-
-
-def _notes(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
-    yield from dict.fromkeys([*base.warnings, *head.warnings])
-    if pairing is not Pairing.SAME:
-        yield _test_sets(base, head, pairing)
-    if base.dataset.sha256["train"] != head.dataset.sha256["train"]:
-        yield (
-            f"The training images differ: {base.dataset.images['train']:,} in {base.name}, "
-            f"{head.dataset.images['train']:,} in {head.name}."
-        )
-    for run in (base, head):
-        if count := run.dataset.in_train.get("test", 0):
-            yield (
-                f"{count:,} test images of {run.name} are training images, too: its metrics are "
-                "too good."
-            )
-    if different := _numerics_difference(base, head):
-        yield (
-            f"The two were computed with other native numerics: {different}. Only "
-            "numerics=portable gives the same bytes on all x86-64 processors."
-        )
-    missing = [run.name for run in (base, head) if run.history is None]
-    if missing:
-        yield (
-            f"The training curves of {' and '.join(missing)} are not shown: {HISTORY} of "
-            "that revision is not in DVC's cache; with a remote, "
-            f"`dvc fetch --all-commits {HISTORY}` downloads it."
-        )
-
-
-def _numerics_difference(base: Run, head: Run) -> str:
-    """What decided bytes otherwise, where both chose native numerics."""
-    before, after = base.numerics, head.numerics
-    same_choice = base.params.get("numerics") == head.params.get("numerics")
-    if before is None or after is None or not same_choice:
-        return ""
-    return describe_difference(before.training, after.training) or describe_difference(
-        before.evaluation, after.evaluation
-    )
-
-
-def _test_sets(base: Run, head: Run, pairing: Pairing) -> str:
-    sizes = " and ".join(
-        f"{len(run.predictions):,} images of {run.test_set.name} in {run.name}"
-        for run in (base, head)
-    )
-    if pairing is Pairing.OTHER_DATA:
-        return f"The data differ ({sizes}): the metrics are shown side by side, but not compared."
-    return (
-        f"The test sets differ ({sizes}): the two are compared as independent samples, which "
-        "detects only larger differences than a comparison image by image."
-    )

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reprovision.comparison.comparison import Change, Comparison, Pairing, Verdict
+from reprovision.comparison.comparison import Change, Comparison, Verdict
+from reprovision.comparison.pairing import Pairing
 from reprovision.core.yaml_files import as_text
-from reprovision.results.history import Epoch, best_epoch
+from reprovision.results.history import Epoch, kept_epoch
 from reprovision.results.metrics import Metric
 from reprovision.results.run import Run
 
@@ -77,7 +78,8 @@ def legend(comparison: Comparison) -> Iterator[str]:
 
 def count(number: int, noun: str) -> str:
     """A number with its noun: `1 image`, `3 images`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def value(metric: Metric, number: float) -> str:
@@ -150,6 +152,18 @@ def _changes(heading: str, changes: list[Change], comparison: Comparison) -> Tab
     return Table((heading, *_names(comparison), "change", "p", "verdict"), rows)
 
 
+def fold(table: Table, always: int) -> tuple[Table, Table]:
+    """A table of changes in two: those to look at, and those without evidence of a change.
+
+    Args:
+        always: how many of its first rows are always among the former.
+    """
+    rows = list(enumerate(table.rows))
+    folded = [row for i, row in rows if i >= always and row[-1] is Verdict.NO_EVIDENCE]
+    shown = [row for i, row in rows if i < always or row[-1] is not Verdict.NO_EVIDENCE]
+    return Table(table.columns, shown), Table(table.columns, folded)
+
+
 def disagreements(comparison: Comparison, most: int) -> Iterator[tuple[str, list[int], Table]]:
     """The test images that regressed and those that were fixed, if there are any.
 
@@ -182,21 +196,21 @@ def _predicted(run: Run, row: int) -> str:
 
 
 def curves_table(comparison: Comparison) -> Table:
-    """For each run with a history: its name, its loss by epoch as bars, and its best epoch."""
-    known = [(r.name, r.history) for r in (comparison.base, comparison.head) if r.history]
+    """For each run with a history: its name, its loss by epoch as bars, and the epoch it kept."""
+    known = [(run, run.history) for run in (comparison.base, comparison.head) if run.history]
     ceiling = max((loss for _, history in known for loss in _losses(history)), default=0.0) or 1.0
-    rows = [(name, _sparkline(history, ceiling), _best(history)) for name, history in known]
+    rows = [(run.name, _sparkline(of, ceiling), _kept(run, of)) for run, of in known]
     return Table(("training", "loss by epoch", ""), rows)
 
 
-def _best(history: Sequence[Epoch]) -> str:
-    best = best_epoch(history)
-    where = f"epoch {best.epoch} of {len(history)}"
-    if best.val_loss is None:
-        accuracy = percent(best.train_accuracy)
-        return f"{where}: train_loss {best.train_loss:.4f}, train_accuracy {accuracy}"
-    accuracy = percent(best.val_accuracy or 0.0)
-    return f"best {where}: val_loss {best.val_loss:.4f}, val_accuracy {accuracy}"
+def _kept(run: Run, history: Sequence[Epoch]) -> str:
+    kept = kept_epoch(history, str(run.params.get("train.keep")))
+    where = f"kept epoch {kept.epoch} of {len(history)}"
+    if kept.val_loss is None:
+        accuracy = percent(kept.train_accuracy)
+        return f"{where}: train_loss {kept.train_loss:.4f}, train_accuracy {accuracy}"
+    accuracy = percent(kept.val_accuracy or 0.0)
+    return f"{where}: val_loss {kept.val_loss:.4f}, val_accuracy {accuracy}"
 
 
 def _sparkline(history: Sequence[Epoch], ceiling: float, width: int = 40) -> str:

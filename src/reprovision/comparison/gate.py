@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reprovision.comparison.comparison import Change, Comparison, Pairing, Verdict
+from reprovision.comparison.comparison import Change, Comparison, Verdict
 from reprovision.comparison.formatting import named_p, spread
+from reprovision.comparison.pairing import Pairing
 from reprovision.core.errors import UserError
 
 FAILED = 3

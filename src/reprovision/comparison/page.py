@@ -3,6 +3,7 @@
 import base64
 import io
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -14,6 +15,7 @@ from reprovision.comparison.curves import draw_curves
 from reprovision.comparison.gate import Outcome
 from reprovision.data.dataset import load_info, load_split
 from reprovision.images.image_grid import thumbnail
+from reprovision.results.cache import has_remote
 from reprovision.results.layout import PREPARED
 
 IMAGES = 48
@@ -29,18 +31,19 @@ def render(comparison: Comparison, outcome: Outcome | None) -> str:
     text = files("reprovision.comparison").joinpath("page.html.jinja").read_text(encoding="utf-8")
     images = _test_images(comparison)
     curved = comparison.base.history or comparison.head.history
-    curves = draw_curves(comparison.base, comparison.head) if curved else ""
+    curves = draw_curves(comparison.base, comparison.head) if curved else []
     return environment.from_string(text).render(
         comparison=comparison,
         outcome=outcome,
         formatting=formatting,
         pictured=images is not None,
+        has_remote=has_remote(Path.cwd()),
         groups=[
             (title, [_data_uri(images[i]) if images is not None else "" for i in indices], table)
             for title, indices, table in formatting.disagreements(comparison, IMAGES)
         ],
-        # our own drawing, in which matplotlib has escaped all names
-        curves=Markup(curves),
+        # our own drawings, in which matplotlib has escaped all names
+        curves=[Markup(curve) for curve in curves],
     )
 
 

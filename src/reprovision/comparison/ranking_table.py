@@ -46,6 +46,8 @@ def print_leaderboard(runs: Sequence[Run], metric_name: str, confidence: float =
             f"({test_set.digest[:8]}), {formatting.count(len(board.runs), 'run')}"
         )
         console.print(_table(board, metric, confidence, console))
+        if winner := _winner(board):
+            console.print(f"[bold]{escape(winner)}[/]")
         if board.repeats:
             console.print(
                 f"[dim]{formatting.count(board.repeats, 'older run')} of the same params, code and "
@@ -100,6 +102,24 @@ def _cells(place: Place, board: Board, metric: Metric) -> dict[str, str]:
     p = f" ({formatting.named_p(place.p)})" if place.p is not None else ""
     against = f"[{colour}]{place.standing.value}{p}[/]"
     return cells | {"against the best": against, "best run": escape(group.runs[0].name)}
+
+
+def _winner(board: Board) -> str:
+    """Which group has won, in a sentence; empty for a single group."""
+    others = len(board.places) - 1
+    if not others:
+        return ""
+    standings = [place.standing for place in board.places]
+    best = standings.index(Standing.BEST)
+    if len(board.places[best].group.runs) == 1:
+        return "No winner yet: each has one seed, and chance may have decided their order."
+    unclear = others - standings.count(Standing.WORSE)
+    if not unclear:
+        return f"Winner: #{best + 1}, better than {'the other' if others == 1 else 'all others'}."
+    return (
+        f"No clear winner: #{best + 1} is the best of several seeds, but is not shown to be better "
+        f"than {unclear} of {formatting.count(others, 'other')}."
+    )
 
 
 def _legend(boards: Sequence[Board], metric: Metric, confidence: float) -> Iterator[str]:

@@ -10,6 +10,9 @@ from pathlib import Path
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of, md5_of_file
 
+IGNORED = {"__pycache__", ".DS_Store"}
+"""As .dvcignore has it."""
+
 
 @cache
 def cache_folder(root: Path) -> Path:
@@ -18,11 +21,21 @@ def cache_folder(root: Path) -> Path:
     Raises:
         UserError: the folder is not a DVC project.
     """
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    return root / _dvc(root, "cache", "dir")
+
+
+@cache
+def has_remote(root: Path) -> bool:
+    """Whether a project has a DVC remote; raises a UserError as `cache_folder` does."""
+    return bool(_dvc(root, "remote", "list"))
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     if done.returncode:
         raise UserError(f"{root} is not a DVC project ({done.stderr.strip()}): run it in one")
-    return root / done.stdout.strip()
+    return done.stdout.strip()
 
 
 def cached_file(root: Path, md5: str) -> Path | None:
@@ -74,7 +87,7 @@ def files_of(path: Path) -> dict[str, Path]:
     """The files of a folder by their paths in it, in DVC's order; a file has an empty path."""
     if path.is_file():
         return {"": path}
-    files = (file for file in path.rglob("*") if file.is_file())
+    files = (f for f in path.rglob("*") if f.is_file() and IGNORED.isdisjoint(f.parts))
     return dict(sorted((file.relative_to(path).as_posix(), file) for file in files))
 
 

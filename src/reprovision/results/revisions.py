@@ -66,9 +66,7 @@ class Revision:
     def md5_of_code(self) -> dict[str, str]:
         """The MD5 of each file of the code by its path, in order."""
         if self.commit is None:
-            files = (file for root in CODE for file in files_of(Path(root)).values())
-            # what .dvcignore excludes
-            code = [file for file in files if "__pycache__" not in file.parts]
+            code = (file for root in CODE for file in files_of(Path(root)).values())
             return {file.as_posix(): md5_of_file(file) for file in code}
         listed = git("ls-tree", "-r", "-z", "--name-only", self.commit, "--", *CODE).decode()
         paths = [Path(name) for name in listed.split("\0") if name]
