@@ -12,8 +12,14 @@ from pathlib import Path
 # they were queued with, and an installed one may have been edited since
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from reprovision.core.numerics import read_numerics, set_numerics
-from reprovision.core.stage import handle_errors
+try:
+    from reprovision.core.numerics import read_numerics, set_numerics
+    from reprovision.core.stage import handle_errors
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"error: {sys.executable}, which DVC calls as `python`, lacks the package {error.name}: "
+        "use `uv run dvc`, which finds the project's own Python"
+    )
 
 # a notebook's may not be installed here
 os.environ["MPLBACKEND"] = "agg"

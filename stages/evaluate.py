@@ -12,8 +12,8 @@ from reprovision.models.hardware import describe_hardware, describe_numerics, se
 from reprovision.models.inference import predict
 from reprovision.results import layout
 from reprovision.results.dataset import summarize
-from reprovision.results.history import read_history
-from reprovision.results.metrics import measure, measure_classes, write_class_metrics
+from reprovision.results.history import kept_epoch, read_history
+from reprovision.results.metrics import measure, measure_classes, rounded, write_class_metrics
 from reprovision.results.numerics import Numerics
 from reprovision.results.predictions import predictions_from, write_predictions
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     write_predictions(layout.PREDICTIONS, predictions)
     write_class_metrics(layout.CLASS_METRICS, classes)
-    write_json(layout.TEST_METRICS, metrics)
+    write_json(layout.TEST_METRICS, rounded(metrics))
     # names the test set in Git: metrics over other images are not compared as if over the same
     write_json(layout.DATASET_SUMMARY, summarize(load_info(layout.PREPARED)).model_dump())
     hardware = describe_hardware(checkpoint.classifier.device, logits.dtype)
@@ -43,7 +43,8 @@ def main() -> None:
     plots.draw_confusion_matrix(predictions, layout.CONFUSION_MATRIX)
     plots.draw_recall(classes, evaluate.confidence, layout.RECALL)
     plots.draw_reliability(predictions, evaluate.bins, layout.RELIABILITY)
-    plots.draw_curves(read_history(layout.HISTORY), layout.CURVES)
+    history = read_history(layout.HISTORY)
+    plots.draw_curves(history, kept_epoch(history, params.train.keep), layout.CURVES)
     plots.draw_errors(test.images, predictions, evaluate.mistakes, layout.MISTAKES)
     print(
         f"test accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} images "

@@ -1,15 +1,24 @@
 """export: from a checkpoint to an ONNX model with its card, compared with PyTorch on all tests."""
 
-from reprovision.core.files import digest_of_file, md5_of_file, write_json, write_text
+from pathlib import Path
+
+from reprovision.core.files import (
+    digest_of_file,
+    md5_of_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_split
 from reprovision.exporting.card import Facts, write_card
 from reprovision.exporting.onnx import check_parity, export_onnx
+from reprovision.images import preprocessing
 from reprovision.models.checkpoint import load_checkpoint
 from reprovision.models.hardware import set_threads
 from reprovision.results import layout
-from reprovision.results.metrics import measure, measure_classes
+from reprovision.results.metrics import measure, measure_classes, rounded
 from reprovision.results.predictions import read_predictions
 from reprovision.tracking.environment import save_export_check
 
@@ -23,11 +32,13 @@ def main() -> None:
     parity = check_parity(checkpoint, layout.ONNX_MODEL, test, params.export.tolerance)
 
     predictions = read_predictions(layout.PREDICTIONS, checkpoint.header.dataset.classes)
-    metrics = measure(predictions, params.evaluate.confidence, params.evaluate.bins)
+    metrics = rounded(measure(predictions, params.evaluate.confidence, params.evaluate.bins))
     classes = measure_classes(predictions, params.evaluate.confidence)
     md5 = md5_of_file(layout.CHECKPOINT)
     facts = Facts(checkpoint, md5, params, metrics, classes, parity)
     write_text(layout.CARD, write_card(facts))
+    # whoever uses the model preprocesses as training did
+    write_bytes(layout.PREPROCESSING, Path(preprocessing.__file__).read_bytes())
     write_json(
         layout.EXPORT_REPORT, {"images": parity.images, "same_predictions": parity.same_predictions}
     )

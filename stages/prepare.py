@@ -6,7 +6,7 @@ from reprovision.data.dataset import load_split
 from reprovision.images.image_grid import draw_samples
 from reprovision.results import layout
 from reprovision.sources import open_source
-from reprovision.sources.prepare import prepare
+from reprovision.sources.prepare import find_doubts, prepare
 
 
 def main() -> None:
@@ -19,9 +19,8 @@ def main() -> None:
     counts = ", ".join(f"{sum(split.counts):,} {name}" for name, split in info.splits.items())
     size = "x".join(str(side) for side in info.shape)
     print(f"{info.name}: {counts} images of {size} (channels, height, width)")
-    for name, split in info.splits.items():
-        if split.in_train:
-            print(f"warning: {split.in_train:,} {name} images are training images, too")
+    for doubt in find_doubts(info, train.images):
+        print(f"warning: {doubt}")
 
 
 if __name__ == "__main__":

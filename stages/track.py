@@ -7,7 +7,7 @@ from reprovision.data.dataset import load_info
 from reprovision.results import layout
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
-from reprovision.tracking.descriptions import experiment_tags
+from reprovision.tracking.descriptions import how_to_keep
 from reprovision.tracking.log_run import log_run
 from reprovision.tracking.store import ui_address
 
@@ -20,16 +20,14 @@ def main() -> None:
     run, version = log_run(params, key)
     # identifies the run without its id, which differs from server to server
     write_json(layout.RECEIPT, {"key": key, "checkpoint": digest_of_file(layout.CHECKPOINT)})
-    # an experiment is kept by DVC
-    keep = (
-        "" if experiment_tags() else "\nkeep it  git add dvc.lock params.yaml results && git commit"
-    )
-    model = f"{params.track.model_name} version {version}"
+    model = f"{params.registered_model} version {version}"
     print(f"""
-MLflow   run {run.info.run_name!r}, model {model}: {ui_address(run.info.experiment_id)}
+MLflow   run {run.info.run_name!r}, model {model}:
+         {ui_address(run.info.experiment_id)}
 metrics  {layout.TEST_METRICS}: uv run dvc metrics show
 plots    {layout.PLOTS}/, and the model card {layout.CARD}
-model    {layout.ONNX_MODEL}{keep}""")
+model    {layout.ONNX_MODEL}
+{how_to_keep()}""")
 
 
 if __name__ == "__main__":

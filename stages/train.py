@@ -2,6 +2,7 @@
 
 import time
 
+from reprovision.core.files import digest_of_file
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info, load_split
@@ -10,7 +11,7 @@ from reprovision.models.classifier import count_parameters
 from reprovision.models.hardware import choose_precision, describe_hardware, describe_numerics
 from reprovision.results import layout
 from reprovision.results.fingerprint import run_key, training_key
-from reprovision.results.history import write_history
+from reprovision.results.history import kept_epoch, write_history
 from reprovision.tracking.environment import save_environment
 from reprovision.tracking.live import LiveLogging
 from reprovision.training import loop
@@ -45,9 +46,10 @@ def main() -> None:
         save_checkpoint(layout.CHECKPOINT, state.saved_model, params.model, info, numerics)
         # also where all epochs were trained before an interruption
         write_history(layout.HISTORY, state.history)
-        save_environment(key, seconds, live.epoch_times, hardware | numerics)
+        checkpoint = digest_of_file(layout.CHECKPOINT)
+        save_environment(checkpoint, live.began, seconds, live.epoch_times, hardware | numerics)
     resume.delete()
-    kept = loop.kept_epoch(state.history, params.train.keep)
+    kept = kept_epoch(state.history, params.train.keep)
     best = "" if kept.val_accuracy is None else f": val accuracy {kept.val_accuracy:.2%}"
     print(f"kept epoch {kept.epoch} of {params.train.epochs}, the {params.train.keep}{best}")
 

@@ -3,8 +3,9 @@
 Packages from the lowest layer up; imports only point down, as tests/test_architecture.py checks:
 
     core                                        errors, params, files, Git; no torch
-    images, data                                decoding of images; prepared tensors and batches
-    sources, models, results                    where images come from; networks; finished runs
+    images                                      from an image file to pixels; pictures of many
+    data                                        prepared tensors and batches
+    sources, models, results, serving           sources of images; networks; finished runs; answers
     training, evaluation, exporting, comparison what the stages and the reports do
     tracking, verify                            MLflow; a commit run again
     recipes, cli                                ready-made params; the command line

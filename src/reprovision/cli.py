@@ -135,6 +135,32 @@ def verify(keep: bool) -> int:
 
 
 @main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    metavar="FILE|URI",
+    help="An exported model, or e.g. models:/NAME@champion in MLflow; by default the current one.",
+)
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image.")
+def predict(images: tuple[Path, ...], model: str | None, top: int, as_json: bool) -> int:
+    """Classify image files, or all files in folders, with the exported model.
+
+    Each image is preprocessed as for training. Exit status: 0; 1 if an image can't be read.
+    """
+    from reprovision.results.layout import ONNX_MODEL
+    from reprovision.serving.command import predict_files
+
+    path = Path(model or ONNX_MODEL)
+    if model and model.startswith("models:/"):
+        from reprovision.core.params import load_params
+        from reprovision.tracking.models import download_model
+
+        path = download_model(load_params(), model)
+    return 0 if predict_files(path, images, top, as_json) else 1
+
+
+@main.command()
 @click.option("--mlflow", is_flag=True, help="Rank MLflow's runs instead of DVC's experiments.")
 @click.option("--metric", default="accuracy", show_default=True, help="Of results/test.json.")
 def leaderboard(mlflow: bool, metric: str) -> None:
@@ -180,14 +206,17 @@ def promote(version: str | None, force: bool, reason: str | None) -> int:
 
 
 @main.command()
-def rollback() -> None:
-    """Make the previous champion the champion again in MLflow."""
+@click.argument("version", required=False)
+def rollback(version: str | None) -> None:
+    """Make the previous champion the champion again in MLflow.
+
+    VERSION is the one to replace, by default the current champion; where another one is the
+    champion, nothing changes.
+    """
     from reprovision.core.params import load_params
     from reprovision.tracking import champion
 
-    params = load_params().track
-    before, after = champion.rollback(params)
-    print(f"models:/{params.model_name}@champion is version {after} again, not {before}")
+    print(champion.rollback(load_params(), version))
 
 
 @main.command()

@@ -32,7 +32,7 @@ def forge(prepared: Path, tmp_path: Path) -> Callable[..., Path]:
         ({"std": [0.0]}, "std[0] is 0.0: Input should be greater than 0"),
         ({"std": [1.0, 1.0]}, "mean and std must have 1 values, one per channel"),
         ({"mean": []}, "mean is []"),
-        ({"shape": [1, -8, 8]}, "shape[1] is -8"),
+        ({"preprocessing": {"height": -8, "width": 8, "channels": 1}}, "height and width must be"),
         ({"splits": {}}, "splits must be train, val, test"),
         ({"classes": ["a", "b"]}, "counts must have 2 values, one per class"),
     ],

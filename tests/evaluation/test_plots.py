@@ -8,6 +8,8 @@ from matplotlib import rc_context
 from PIL import Image
 
 from reprovision.evaluation import plots
+from reprovision.images.fonts import missing_characters
+from reprovision.images.image_grid import CAPTION
 from reprovision.results.history import Epoch
 from reprovision.results.metrics import measure_classes
 from reprovision.results.predictions import Predictions, predictions_from
@@ -43,6 +45,46 @@ def test_no_errors_are_stated(tmp_path: Path) -> None:
     plots.draw_errors(images, perfect, 24, tmp_path / "mistakes.png")
     # a line of text, and no images
     assert Image.open(tmp_path / "mistakes.png").height < 60
+
+
+def test_a_few_errors_leave_no_empty_half(tmp_path: Path) -> None:
+    few = predictions(("a", "b"), errors=2)
+    images = np.zeros((len(few.actual), 1, 8, 8), np.uint8)
+    plots.draw_errors(images, few, 24, tmp_path / "mistakes.png")
+    picture = np.asarray(Image.open(tmp_path / "mistakes.png").convert("L"))
+    drawn = np.flatnonzero((picture < 128).any(0))
+    assert picture.shape[1] - drawn.max() < 40
+
+
+def test_an_error_is_named_after_its_file(tmp_path: Path) -> None:
+    errors = predictions(("a", "b"), errors=2)
+    images = np.zeros((len(errors.actual), 1, 8, 8), np.uint8)
+    plots.draw_errors(images, errors, 24, tmp_path / "without.png")
+    errors.origins[:2] = ["a/photo-1.jpg", "b/photo-2.jpg"]
+    plots.draw_errors(images, errors, 24, tmp_path / "with.png")
+    heights = [Image.open(tmp_path / f"{name}.png").height for name in ("without", "with")]
+    assert heights[1] - heights[0] == CAPTION, "a line more below each image"
+
+
+def test_names_in_chinese_japanese_and_korean_are_shown(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    names = ("蚂蚁", "ミツバチ", "고양이")
+    assert not missing_characters(names)
+    draw(predictions(names), tmp_path / "right")
+    assert not recwarn.list
+    # characters that a font lacks are all the same box
+    draw(predictions(("蜜蜂", "カブトム", "강아지")), tmp_path / "other")
+    for picture in (tmp_path / "right").iterdir():
+        assert picture.read_bytes() != (tmp_path / "other" / picture.name).read_bytes()
+
+
+def test_characters_without_a_font_are_known_and_drawn_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    assert missing_characters(["plain", "🦣 mammoth"]) == {"🦣"}
+    draw(predictions(("plain", "🦣 mammoth")), tmp_path)
+    assert not recwarn.list
 
 
 def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
@@ -101,7 +143,7 @@ def draw_every_plot(folder: Path, predictions: Predictions) -> list[Path]:
     plots.draw_confusion_matrix(predictions, folder / "confusion.png")
     plots.draw_recall(classes, 0.95, folder / "recall.png")
     plots.draw_reliability(predictions, 15, folder / "reliability.png")
-    plots.draw_curves(HISTORY, folder / "curves.png")
+    plots.draw_curves(HISTORY, HISTORY[1], folder / "curves.png")
     plots.draw_errors(images, predictions, 12, folder / "mistakes.png")
     return sorted(folder.glob("*.png"))
 
@@ -129,7 +171,8 @@ def test_a_class_without_images_can_be_measured_and_drawn(tmp_path: Path) -> Non
 
 
 def test_curves_without_validation_can_be_drawn(tmp_path: Path) -> None:
-    plots.draw_curves([Epoch(1, 1.0, 0.5, None, None, 0.1)], tmp_path / "curves.png")
+    (epoch,) = history = [Epoch(1, 1.0, 0.5, None, None, 0.1)]
+    plots.draw_curves(history, epoch, tmp_path / "curves.png")
 
 
 def test_many_classes_with_long_names_can_be_drawn(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from project import Project
 
 from reprovision.data.dataset import load_split
-from reprovision.images.decoding import Shape, read_image
+from reprovision.images.preprocessing import Preprocessing, preprocess
 
 
 def test_its_code_predicts_the_same_as_the_pipeline(
@@ -20,7 +20,7 @@ def test_its_code_predicts_the_same_as_the_pipeline(
 ) -> None:
     test = load_split(reproduced_template.root / "data/prepared", "test")
     row = read_csv(reproduced_template.root / "results/predictions.csv")[0]
-    shutil.copy(reproduced_template.root / "models/exported/model.onnx", tmp_path)
+    copy_model(reproduced_template, tmp_path)
     Image.fromarray(test.images[0, 0]).save(tmp_path / "image.png")
     name, probability = run_code(reproduced_template, tmp_path).split()
     assert name == row["predicted"]
@@ -31,14 +31,14 @@ def test_its_code_predicts_the_same_as_the_pipeline(
 def test_its_code_preprocesses_any_image_as_the_pipeline_does(
     reproduced_template: Project, tmp_path: Path, kind: str, mode: str
 ) -> None:
-    shutil.copy(reproduced_template.root / "models/exported/model.onnx", tmp_path)
+    copy_model(reproduced_template, tmp_path)
     random = np.random.default_rng(0)
     # transparent in places, wider than high, larger than the network's input
     pixels = random.integers(0, 256, (40, 60, 4), np.uint8)
     image = Image.fromarray(pixels).resize((600, 400)).convert(mode)
     image.save(tmp_path / "image.png", kind)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    prepared = read_image(tmp_path / "image.png", Shape(1, 8, 8))[None]
+    prepared = preprocess(tmp_path / "image.png", Preprocessing(8, 8, 1))[None]
     expected = session.run(None, {"pixels": prepared})[0][0]
     name, probability = run_code(reproduced_template, tmp_path).split()
     assert int(name) == expected.argmax()
@@ -73,6 +73,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def read_card(project: Project) -> str:
     return (project.root / "models/exported/README.md").read_text()
+
+
+def copy_model(project: Project, folder: Path) -> None:
+    shutil.copytree(project.root / "models/exported", folder, dirs_exist_ok=True)
 
 
 def run_code(project: Project, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """ONNX: pixels in, probabilities out, the same as PyTorch for any network."""
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from project import ROOT, tiny_params
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.exporting.onnx import check_parity, export_onnx
+from reprovision.images.preprocessing import Preprocessing
 from reprovision.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reprovision.models.classifier import Classifier, build_model
 from reprovision.models.inference import predict
@@ -87,7 +89,7 @@ def test_the_exported_model_predicts_the_same_as_pytorch(
 def test_networks_of_torchvision_can_be_exported(
     untrained: Make, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    colour = {"shape": (3, 40, 32), "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    colour = {"preprocessing": Preprocessing(40, 32, 3), "mean": (0.5,) * 3, "std": (0.2,) * 3}
     header = untrained(colour).header
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, num_classes=10)
@@ -106,7 +108,8 @@ def test_networks_of_torchvision_can_be_exported(
 def test_each_channel_is_normalized_by_its_own_mean(
     untrained: Make, tmp_path: Path, name: str
 ) -> None:
-    colour = {"shape": (3, 9, 12), "mean": (0.2, 0.5, 0.7), "std": (0.1, 0.3, 0.2)}
+    how = Preprocessing(9, 12, 3)
+    colour = {"preprocessing": how, "mean": (0.2, 0.5, 0.7), "std": (0.1, 0.3, 0.2)}
     checkpoint = untrained(colour, name=name)
     export_onnx(checkpoint, tmp_path / "model.onnx")
     parity = check_parity(checkpoint, tmp_path / "model.onnx", random_split(50, 3, 9, 12), 1e-5)
@@ -182,7 +185,7 @@ def test_the_file_is_one_valid_model_of_the_pinned_version(untrained: Make, tmp_
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 20)]
     assert [p.name for p in tmp_path.glob("model*")] == ["model.onnx"]
     (classes,) = (p.value for p in model.metadata_props if p.key == "classes")
-    assert classes.split("\n") == list("0123456789")
+    assert json.loads(classes) == list("0123456789")
 
 
 def test_dropout_and_other_operations_without_effect_are_not_in_the_graph(

@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save
 from reprovision.core.errors import UserError
 from reprovision.core.params import Params, load_params
 from reprovision.data.dataset import SPLITS, DatasetInfo, load_info, load_origins, load_split
-from reprovision.images.decoding import Shape, read_image
+from reprovision.images.preprocessing import Preprocessing, preprocess
 from reprovision.models.checkpoint import (
     CheckpointHeader,
     digest_of_tensors,
@@ -240,11 +240,11 @@ def picture(inputs: Inputs, dice: random.Random) -> None:
     path, whole = inputs.scratch / f"picture.{kind}", inputs.scratch / "whole"
     whole.write_bytes(content.getvalue())
     path.write_bytes(damage(dice, content.getvalue()))
-    shape = Shape(dice.choice((1, 3)), 8, 8)
-    found = read_image(path, shape)
-    assert (found.shape, found.dtype) == ((shape.channels, 8, 8), np.uint8)
+    how = Preprocessing(8, 8, dice.choice((1, 3)))
+    found = preprocess(path, how)
+    assert (found.shape, found.dtype) == (how.shape, np.uint8)
     if kind == "png":
-        np.testing.assert_array_equal(found, read_image(whole, shape))
+        np.testing.assert_array_equal(found, preprocess(whole, how))
 
 
 def prepared(inputs: Inputs, dice: random.Random) -> None:
@@ -399,7 +399,7 @@ def test_an_image_of_absurd_size_is_refused(tmp_path: Path) -> None:
     bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
     (tmp_path / "bomb.png").write_bytes(bomb)
     with pytest.raises(UserError, match=r"60000x60000|exceeds limit"):
-        read_image(tmp_path / "bomb.png", Shape(1, 8, 8))
+        preprocess(tmp_path / "bomb.png", Preprocessing(8, 8, 1))
 
 
 def test_a_document_with_the_suffix_of_an_image_is_refused(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_a_document_with_the_suffix_of_an_image_is_refused(tmp_path: Path) -> No
     Image.new("RGB", (10, 10)).save(content, "EPS")
     (tmp_path / "picture.png").write_bytes(content.getvalue())
     with pytest.raises(UserError, match="cannot identify"):
-        read_image(tmp_path / "picture.png", Shape(1, 8, 8))
+        preprocess(tmp_path / "picture.png", Preprocessing(8, 8, 1))
 
 
 def test_ambiguous_class_names_are_refused(inputs: Inputs) -> None:

@@ -1,6 +1,8 @@
 """The pipeline as it is written: dependencies, imports, outputs."""
 
 import ast
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,3 +144,11 @@ def test_params_that_a_stage_does_not_declare_do_not_change_its_outputs(
             reproduced.set_params(**change)
     reproduced.run(*reproduced.stage(stage))
     assert reproduced.outputs() == before
+
+
+def test_a_python_without_the_packages_is_recognised(project: Project) -> None:
+    # as DVC finds it where the environment is not activated
+    done = project.run(sys.executable, "-S", "-m", "stages.prepare", check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"lacks the package \w+: use `uv run dvc`", done.stderr)

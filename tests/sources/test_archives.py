@@ -17,7 +17,7 @@ import yaml
 from project import ROOT
 
 from reprovision.core.errors import UserError
-from reprovision.images.decoding import Shape
+from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources import Source, open_source
 from reprovision.sources.source import Part
 
@@ -44,8 +44,8 @@ def store(path: Path, content: bytes) -> dict[str, str]:
     return {"file": path.name, "md5": hashlib.md5(content).hexdigest()}
 
 
-def pixels(part: Part, shape: Shape) -> np.ndarray:
-    return np.concatenate(list(part.read(shape)))
+def pixels(part: Part, how: Preprocessing) -> np.ndarray:
+    return np.concatenate(list(part.read(how)))
 
 
 Describe = Callable[..., Path]
@@ -90,7 +90,7 @@ def refusal(path: Path) -> str:
         source = opened(path)
         for part in (source.train, source.test):
             assert part is not None
-            pixels(part, Shape(1, 5, 4))
+            pixels(part, Preprocessing(5, 4, 1))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -99,17 +99,17 @@ def test_idx_files_give_their_images_and_labels_in_order(descriptor: Describe) -
     source = opened(descriptor())
     assert source.name == "small"
     assert source.classes == ("a", "b", "c")
-    assert source.shape == Shape(1, 5, 4)
+    assert (source.channels, source.size()) == (1, (5, 4))
     assert source.test is not None
     for part, count in ((source.train, 30), (source.test, 9)):
         images, labels = digits(count)
         assert np.array_equal(part.labels, labels)
-        assert np.array_equal(pixels(part, Shape(1, 5, 4)), images[:, None])
+        assert np.array_equal(pixels(part, Preprocessing(5, 4, 1)), images[:, None])
     assert source.test.origin(8) == "test/8"
 
 
 def test_images_are_fitted_to_a_size_and_channels(descriptor: Describe) -> None:
-    fitted = pixels(opened(descriptor()).train, Shape(3, 8, 8))
+    fitted = pixels(opened(descriptor()).train, Preprocessing(8, 8, 3))
     assert fitted.shape == (30, 3, 8, 8)
     assert np.array_equal(fitted[:, 0], fitted[:, 2]), "grey stays grey"
 
@@ -128,8 +128,8 @@ def test_transposed_members_of_a_zip_are_turned_upright(tmp_path: Path) -> None:
     path = tmp_path / "emnist.yaml"
     path.write_text(yaml.safe_dump(tree))
     source = opened(path)
-    assert source.shape == Shape(1, 5, 4)
-    assert np.array_equal(pixels(source.train, Shape(1, 5, 4)), digits(30)[0][:, None])
+    assert (source.channels, source.size()) == (1, (5, 4))
+    assert np.array_equal(pixels(source.train, Preprocessing(5, 4, 1)), digits(30)[0][:, None])
 
     tree["test"]["labels"] = "gzip/nothing.gz"
     path.write_text(yaml.safe_dump(tree))
@@ -277,7 +277,9 @@ def test_a_missing_archive_is_downloaded_from_the_first_mirror_that_has_it(
     path = descriptor(tree={"mirrors": [NOWHERE, address]})
     wanted = tmp_path / "downloads/Small/raw/train-images.gz"
     shutil.move(wanted, folder / wanted.name)
-    assert np.array_equal(pixels(opened(path).train, Shape(1, 5, 4)), digits(30)[0][:, None])
+    assert np.array_equal(
+        pixels(opened(path).train, Preprocessing(5, 4, 1)), digits(30)[0][:, None]
+    )
     assert wanted.exists()
 
 
@@ -318,10 +320,12 @@ def cifar(tmp_path: Path) -> Describe:
 def test_cifar_batches_give_colour_images_in_order(cifar: Describe) -> None:
     source = opened(cifar())
     images, labels, _ = cifar_rows(20)
-    assert source.shape == Shape(3, 32, 32)
+    assert (source.channels, source.size()) == (3, (32, 32))
     assert source.classes[3] == "cat"
     assert np.array_equal(source.train.labels, np.tile(labels, 5))
-    assert np.array_equal(pixels(source.train, Shape(3, 32, 32)), np.tile(images, (5, 1, 1, 1)))
+    assert np.array_equal(
+        pixels(source.train, Preprocessing(32, 32, 3)), np.tile(images, (5, 1, 1, 1))
+    )
     assert source.test is not None
     assert len(source.test.labels) == 20
 
@@ -375,7 +379,7 @@ def test_each_descriptor_in_the_repository_can_be_read_and_names_its_licence(
 
 def test_the_embedded_digits_are_the_ones_of_scikit_learn(tmp_path: Path) -> None:
     source = open_source(ROOT / "data" / "digits.yaml", tmp_path)
-    assert source.shape == Shape(1, 8, 8)
+    assert (source.channels, source.size()) == (1, (8, 8))
     assert np.bincount(source.train.labels).tolist() == [
         178,
         182,
@@ -388,7 +392,7 @@ def test_the_embedded_digits_are_the_ones_of_scikit_learn(tmp_path: Path) -> Non
         174,
         180,
     ]
-    images = pixels(source.train, Shape(1, 8, 8))
+    images = pixels(source.train, Preprocessing(8, 8, 1))
     assert (images.min(), images.max()) == (0, 255)
 
 
@@ -400,6 +404,6 @@ def test_the_real_mnist_is_read(mnist_archives: Path, tmp_path: Path) -> None:
     assert len(source.train.labels) == 60_000
     # the first digits of LeCun's training set
     assert source.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    images = pixels(source.test, Shape(1, 28, 28))
+    images = pixels(source.test, Preprocessing(28, 28, 1))
     assert images.shape == (10_000, 1, 28, 28)
     assert images.mean() == pytest.approx(33.791, abs=0.001)

@@ -1,6 +1,7 @@
 """From a source to prepared tensors: splits, limits, normalisation, the files on disk."""
 
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,10 @@ from sklearn.datasets import load_digits
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import SPLITS, DatasetInfo, load_info, load_origins, load_split
-from reprovision.images.decoding import Shape
 from reprovision.images.image_grid import draw_samples
+from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources import Part, Source, open_source
-from reprovision.sources.prepare import prepare
+from reprovision.sources.prepare import find_doubts, prepare
 from reprovision.sources.source import part_from_arrays
 
 WHOLE = {"data.limit": None}
@@ -51,7 +52,8 @@ def test_splits_are_disjoint_complete_and_stratified(
     source = Source(
         "made",
         tuple("abcde"),
-        Shape(1, 4, 4),
+        1,
+        lambda: (4, 4),
         part_from_arrays(np.zeros((500, 1, 4, 4), np.uint8), labels, "made"),
     )
     folder = tmp_path_factory.mktemp("splits")
@@ -103,7 +105,7 @@ def test_the_tensors_are_what_dataset_json_says(tmp_path: Path) -> None:
     assert info == load_info(tmp_path)
     assert info.shape == (1, 8, 8)
     source = open_source(ROOT / "data" / "digits.yaml", tmp_path)
-    whole = np.concatenate(list(source.train.read(Shape(1, 8, 8))))
+    whole = np.concatenate(list(source.train.read(Preprocessing(8, 8, 1))))
     for name in SPLITS:
         split = load_split(tmp_path, name)
         assert split.images.dtype == np.uint8
@@ -136,7 +138,7 @@ def test_mean_and_std_do_not_overflow(tmp_path: Path) -> None:
     images = np.zeros((4000, 1, 8, 8), np.uint8)
     images[::2] = 255
     part = part_from_arrays(images, np.arange(4000) % 4 // 2, "stripes")
-    source = Source("stripes", ("a", "b"), Shape(1, 8, 8), part)
+    source = Source("stripes", ("a", "b"), 1, lambda: (8, 8), part)
     info = prepare(source, tiny_params(**WHOLE).data, tmp_path)
     train = load_split(tmp_path, "train").images / 255
     assert info.std == pytest.approx([train.std()], abs=1e-12)
@@ -145,7 +147,9 @@ def test_mean_and_std_do_not_overflow(tmp_path: Path) -> None:
 def test_images_without_contrast_are_not_divided_by_zero(tmp_path: Path) -> None:
     images = np.full((40, 1, 4, 4), 7, np.uint8)
     part = part_from_arrays(images, np.arange(40) % 2, "flat")
-    info = prepare(Source("flat", ("a", "b"), Shape(1, 4, 4), part), tiny_params().data, tmp_path)
+    info = prepare(
+        Source("flat", ("a", "b"), 1, lambda: (4, 4), part), tiny_params().data, tmp_path
+    )
     assert info.std == (1.0,)
 
 
@@ -171,13 +175,13 @@ def test_the_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
     source, bunch = open_source(ROOT / "data/digits.yaml", tmp_path), load_digits()
     assert np.array_equal(source.train.labels, bunch.target)
     assert source.classes == tuple(map(str, bunch.target_names))
-    images = np.concatenate(list(source.train.read(Shape(1, 8, 8))))
+    images = np.concatenate(list(source.train.read(Preprocessing(8, 8, 1))))
     assert np.abs(images[:, 0] / 255 * 16 - bunch.images).max() < 0.05
 
 
 def test_memory_stays_bounded_whatever_the_number_of_images(tmp_path: Path) -> None:
     def part(count: int) -> Part:
-        def read(shape: Shape) -> Any:
+        def read(how: Preprocessing) -> Any:
             for _ in range(count // 1000):
                 yield np.zeros((1000, 1, 32, 32), np.uint8)
 
@@ -185,7 +189,7 @@ def test_memory_stays_bounded_whatever_the_number_of_images(tmp_path: Path) -> N
 
     peaks = []
     for count in (10_000, 40_000):
-        source = Source("big", ("a", "b"), Shape(1, 32, 32), part(count))
+        source = Source("big", ("a", "b"), 1, lambda: (32, 32), part(count))
         tracemalloc.start()
         prepare(source, tiny_params(**WHOLE).data, tmp_path / str(count))
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -243,3 +247,26 @@ def test_a_link_into_a_cache_is_replaced_and_not_followed(tmp_path: Path) -> Non
     before = {file: file.read_bytes() for file in cache.iterdir()}
     assert digits(out, **{"data.limit": 100}) != info
     assert {file: file.read_bytes() for file in cache.iterdir()} == before
+
+
+def test_data_that_may_not_be_what_it_seems_gives_warnings(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 12, (100, 1, 4, 4), np.uint8)
+    images[:50] = images[50:]
+    part = part_from_arrays(images, np.arange(100) % 2, "dark")
+    source = Source("dark", ("a", "b"), 1, lambda: (4, 4), part)
+    info = prepare(source, tiny_params(**WHOLE).data, tmp_path)
+    doubts = find_doubts(info, load_split(tmp_path, "train").images)
+    assert any(re.fullmatch(r"\d+ test images are training images, too", d) for d in doubts)
+    assert "no pixel is brighter than 11 of 255" in doubts[-1]
+    assert doubts[-1].endswith("set data.bits=12")
+
+
+def test_few_validation_images_give_a_warning(tmp_path: Path) -> None:
+    info = digits(tmp_path, **{"data.limit": 60})
+    (doubt,) = find_doubts(info, load_split(tmp_path, "train").images)
+    assert doubt == "6 val images are too few to choose an epoch or params by"
+
+
+def test_ordinary_data_gives_no_warning(tmp_path: Path) -> None:
+    info = digits(tmp_path)
+    assert find_doubts(info, load_split(tmp_path, "train").images) == []

@@ -14,6 +14,7 @@ from project import Project, tiny_params
 
 from reprovision.core.params import Params
 from reprovision.data.dataset import DatasetInfo, Split, SplitInfo, digest_of_split
+from reprovision.images.preprocessing import Preprocessing
 from reprovision.models.checkpoint import save_checkpoint
 from reprovision.results.fingerprint import training_key
 from reprovision.training import loop
@@ -59,7 +60,7 @@ def _info() -> DatasetInfo:
     return DatasetInfo(
         name="tiny",
         classes=("a", "b", "c"),
-        shape=(1, 8, 8),
+        preprocessing=Preprocessing(8, 8, 1),
         mean=(0.5,),
         std=(0.3,),
         splits=splits,

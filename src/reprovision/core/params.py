@@ -4,6 +4,7 @@ Every stage validates the whole file first, so that a mistyped key or an impossi
 run at its start. The values are explained in params.yaml itself.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -36,17 +37,28 @@ NonNegative = Annotated[float, Field(ge=0, le=1e9), _number]
 Fraction = Annotated[float, Field(ge=0, lt=1), _number]
 ProperFraction = Annotated[float, Field(gt=0, lt=1), _number]
 Name = Annotated[str, Field(min_length=1)]
+Side = Annotated[int, Field(ge=4, le=1024), _number]
 
 
 class DataParams(Section):
     source: Name
-    image_size: Annotated[int, Field(ge=4, le=1024), _number] | None
+    image_size: Side | tuple[Side, Side] | None
+    resize: Literal["crop", "squash", "pad"]
+    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+    background: Literal["white", "black", "gray"]
+    bits: Annotated[int, Field(ge=8, le=16), _number]
     channels: Annotated[Literal[1, 3], _number] | None
     val_fraction: Fraction
     test_fraction: ProperFraction
     split_seed: Seed
     limit: Count | None
     normalize: Literal["dataset", "half", "none"]
+
+    @property
+    def name(self) -> str:
+        """What people call the source: `mnist` for data/mnist.yaml, `photos` for data/photos."""
+        path = Path(self.source)
+        return path.stem if path.suffix == ".yaml" else path.name
 
 
 Init = Literal[
@@ -161,7 +173,7 @@ class ExportParams(Section):
 
 class TrackParams(Section):
     experiment: Name
-    model_name: Annotated[str, Field(min_length=1, pattern=r"^[^/:']+$")]
+    model_name: Annotated[str, Field(min_length=1, pattern=r"^[^/:']+$")] | None
 
 
 class Params(Section):
@@ -210,6 +222,11 @@ class Params(Section):
     def is_portable(self) -> bool:
         """Whether results must be the same bytes on every x86-64 processor."""
         return self.numerics == "portable"
+
+    @property
+    def registered_model(self) -> str:
+        """The name of the model in MLflow's registry, by default that of the source."""
+        return self.track.model_name or re.sub(r"[:']", "-", self.data.name)
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

@@ -14,12 +14,12 @@ from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of, write_json
 from reprovision.core.memory import chunks
 from reprovision.core.yaml_files import Section, load_yaml, parse_section
+from reprovision.images.preprocessing import Preprocessing
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
 Deviations = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=3)]
-Side = Annotated[int, Field(ge=1, le=4096)]
 
 # NumPy parses the header of a file as Python literals
 NUMPY_ERRORS = (
@@ -48,14 +48,14 @@ class DatasetInfo(Section):
     """The content of dataset.json.
 
     Attributes:
-        shape: (C, H, W).
+        preprocessing: from an image file to the pixels of this dataset.
         mean, std: per channel, to normalise pixels in 0..1 with.
         splits: train, val (maybe empty) and test.
     """
 
     name: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    shape: tuple[Side, Side, Side]
+    preprocessing: Preprocessing
     mean: PerChannel
     std: Deviations
     splits: dict[SplitName, SplitInfo]
@@ -69,6 +69,11 @@ class DatasetInfo(Section):
         if any(len(split.counts) != len(self.classes) for split in self.splits.values()):
             raise ValueError(f"counts must have {len(self.classes)} values, one per class")
         return self
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.preprocessing.shape
 
     @property
     def digest(self) -> str:

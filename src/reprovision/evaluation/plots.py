@@ -1,8 +1,9 @@
 """Charts as PNG files, drawn with matplotlib: the same numbers give the same bytes."""
 
 import io
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from matplotlib import style
@@ -12,12 +13,13 @@ from scipy.stats import binned_statistic
 from sklearn.metrics import confusion_matrix
 
 from reprovision.core.files import write_bytes
+from reprovision.images.fonts import font_families
 from reprovision.images.image_grid import draw_image_grid
 from reprovision.results.history import Epoch
 from reprovision.results.metrics import METRICS, ClassMetrics, Contributions
 from reprovision.results.predictions import Predictions
 
-DEFAULT_STYLE = style.context("default")
+DEFAULT_STYLE = style.context(["default", {"font.family": font_families()}])
 """Draws as matplotlib comes, whatever a user's matplotlibrc says."""
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
@@ -83,7 +85,7 @@ def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> N
     """Accuracy against confidence; a perfectly calibrated model lies on the diagonal."""
     error = METRICS["calibration_error"].compute(Contributions(predictions, bins).sums())
     title = f"Reliability: expected calibration error {float(error):.2%}"
-    figure, axes = _axes(title, "confidence", "accuracy", (5, 5))
+    figure, axes = _axes(title, "confidence", "accuracy", (5, 5.4))
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
     of_images = predictions.confidence, [predictions.confidence, predictions.correct]
     # empty bins have no mean, and are not drawn
@@ -92,14 +94,15 @@ def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> N
     axes.vlines(confidence, confidence, accuracy, color=BLUE, linewidth=1)
     sizes = 20 + 180 * images / images.max()
     axes.scatter(confidence, accuracy, sizes, color=BLUE, label="images, by confidence", alpha=0.7)
-    axes.legend(loc="lower right")
+    # below the axes, where there are no data
+    figure.legend(loc="outside lower center", ncols=2)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     _save(figure, path)
 
 
 @DEFAULT_STYLE
-def draw_curves(history: Sequence[Epoch], path: str | Path) -> None:
-    """Loss and accuracy by epoch, of training and validation."""
+def draw_curves(history: Sequence[Epoch], kept: Epoch, path: str | Path) -> None:
+    """Loss and accuracy by epoch, of training and validation, with a line at the kept epoch."""
     figure = Figure((9, 3.6), dpi=110, layout="constrained")
     epochs = [e.epoch for e in history]
     for index, (name, title) in enumerate((("loss", "Loss"), ("accuracy", "Accuracy"))):
@@ -109,6 +112,7 @@ def draw_curves(history: Sequence[Epoch], path: str | Path) -> None:
             values = [getattr(e, f"{split}_{name}") for e in history]
             if None not in values:
                 axes.plot(epochs, values, ".-", color=colour, label=split)
+        axes.axvline(kept.epoch, color=GREY, linestyle="--", linewidth=1, label="kept")
         axes.legend()
         axes.grid(alpha=0.3)
     _save(figure, path)
@@ -122,18 +126,21 @@ def draw_errors(images: np.ndarray, predictions: Predictions, count: int, path: 
         count: how many to show at most.
     """
     rows = predictions.most_confident_errors(count)
-    classes = predictions.classes
     # long names need one line each
-    arrow = " → " if max(map(len, classes)) <= 5 else "\n→ "
-    captions = [
-        f"{classes[predictions.actual[row]]}{arrow}{classes[predictions.predicted[row]]}\n"
-        f"{predictions.confidence[row]:.1%}"
-        for row in rows
-    ]
+    arrow = " → " if max(map(len, predictions.classes)) <= 5 else "\n→ "
+    captions = [_caption(predictions, row, arrow) for row in rows]
     total = int((~predictions.correct).sum())
     title = f"{len(rows)} of {total:,} errors, most confident first: actual → predicted, confidence"
     none = f"No errors in {len(predictions):,} images"
     draw_image_grid(images[rows], captions, title if total else none, path)
+
+
+def _caption(p: Predictions, row: int, arrow: str) -> str:
+    """Classes and confidence, and the name of the file where there is one."""
+    both = f"{p.classes[p.actual[row]]}{arrow}{p.classes[p.predicted[row]]}"
+    origin = PurePosixPath(p.origins[row])
+    file = f"\n{origin.name}" if origin.suffix else ""
+    return f"{both}\n{p.confidence[row]:.1%}{file}"
 
 
 def _short(name: str) -> str:
@@ -157,6 +164,9 @@ def _style(axes: Axes, title: str, x: str, y: str) -> None:
 
 def _save(figure: Figure, path: str | Path) -> None:
     content = io.BytesIO()
-    # matplotlib would sign the file with its version
-    figure.savefig(content, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # prepare says once that class names hold characters which no font has
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # matplotlib would sign the file with its version
+        figure.savefig(content, format="png", metadata={"Software": None})
     write_bytes(path, content.getvalue())

@@ -1,12 +1,12 @@
 """From a checkpoint to ONNX: pixels in, probabilities out, and a check that it agrees."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import nn
 
@@ -15,6 +15,7 @@ from reprovision.core.files import write_bytes
 from reprovision.data.dataset import Split
 from reprovision.models.checkpoint import Checkpoint
 from reprovision.models.inference import predict
+from reprovision.serving.predictor import CLASSES, PREPROCESSING, Predictor
 
 OPSET = 20
 """Pinned: newer ones may not run everywhere."""
@@ -61,7 +62,13 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
     _strip(model)
     # torch's build, e.g. 2.15.0+cpu
     model.producer_version = ""
-    onnx.helper.set_model_props(model, {"classes": "\n".join(dataset.classes)})
+    onnx.helper.set_model_props(
+        model,
+        {
+            CLASSES: json.dumps(dataset.classes, ensure_ascii=False),
+            PREPROCESSING: json.dumps(asdict(dataset.preprocessing)),
+        },
+    )
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
@@ -82,11 +89,11 @@ def check_parity(checkpoint: Checkpoint, path: Path, split: Split, tolerance: fl
     Raises:
         UserError: a probability differs by more than the tolerance.
     """
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    predictor = Predictor(path)
     logits = predict(checkpoint.classifier, torch.from_numpy(split.images), BATCH)
     expected = logits.softmax(1).numpy()
     batches = [split.images[i : i + BATCH] for i in range(0, len(split), BATCH)]
-    exported = np.concatenate([session.run(None, {"pixels": batch})[0] for batch in batches])
+    exported = np.concatenate([predictor.probabilities(batch) for batch in batches])
     difference = np.abs(exported - expected).max(1)
     parity = Parity(
         images=len(split),

@@ -1,6 +1,7 @@
 """Grids of thumbnails with captions, drawn with Pillow: the same images give the same bytes."""
 
 import io
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reprovision.core.files import write_bytes
-from reprovision.images.decoding import to_pillow
+from reprovision.images.fonts import font_file_for
+from reprovision.images.preprocessing import to_pillow
 
 TILE, CAPTION, GAP, TITLE = 96, 20, 10, 48
 """Side of a thumbnail, and heights of a caption's line, a gap and the title, in pixels."""
@@ -39,16 +41,18 @@ def draw_image_grid(
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     width, height = TILE + GAP, TILE + GAP + lines * CAPTION
     rows = -(-len(images) // COLUMNS)
-    grid = Image.new("RGB", (COLUMNS * width + GAP, rows * height + TITLE), "white")
+    # no wider than what it holds
+    wide = max(min(len(images), COLUMNS) * width, _length(title, 15) + GAP)
+    grid = Image.new("RGB", (wide + GAP, rows * height + TITLE), "white")
     draw = ImageDraw.Draw(grid)
-    draw.text((GAP, 12), title, "black", _font(15))
+    _write(draw, (GAP, 12), title, 15, "la")
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         x, y = GAP + index % COLUMNS * width, TITLE + index // COLUMNS * height
         grid.paste(thumbnail(image), (x, y))
         draw.rectangle((x - 1, y - 1, x + TILE, y + TILE), outline="#c0c0c0")
         for number, line in enumerate(caption.split("\n")):
             at = (x + TILE / 2, y + TILE + 4 + number * CAPTION)
-            draw.text(at, _shorten(line), "black", _font(12), "ma")
+            _write(draw, at, _shorten(line), 12, "ma")
     content = io.BytesIO()
     grid.save(content, "PNG")
     write_bytes(path, content.getvalue())
@@ -62,17 +66,25 @@ def thumbnail(image: np.ndarray) -> Image.Image:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans of matplotlib; `findfont` might find the system's, of another version."""
-    import matplotlib as mpl
+def _font(size: int, file: Path) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)
 
-    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+def _write(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, anchor: str
+) -> None:
+    draw.text(at, text, "black", _font(size, font_file_for(text)), anchor)
+
+
+def _length(text: str, size: int) -> int:
+    """Width of a text in pixels."""
+    return math.ceil(_font(size, font_file_for(text)).getlength(text))
 
 
 def _shorten(line: str) -> str:
     """Truncates a caption to the width of a thumbnail."""
-    if _font(12).getlength(line) <= TILE:
+    if _length(line, 12) <= TILE:
         return line
-    while line and _font(12).getlength(line + "…") > TILE:
+    while line and _length(line + "…", 12) > TILE:
         line = line[:-1]
     return line + "…"

@@ -64,7 +64,12 @@ def read_history(path: str | Path) -> list[Epoch]:
     return parse_history(Path(path).read_bytes(), str(path))
 
 
-def best_epoch(history: Sequence[Epoch]) -> Epoch:
-    """The epoch of the lowest validation loss; without validation, the last one."""
-    validated = [epoch for epoch in history if epoch.val_loss is not None]
-    return min(validated, key=lambda epoch: epoch.val_loss or 0.0, default=history[-1])
+def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
+    """The epoch whose parameters are kept, as `train.keep` has it.
+
+    Args:
+        keep: `last`, or `best` by validation accuracy, then loss; of equal ones it is the first.
+    """
+    if keep == "last":
+        return history[-1]
+    return max(history, key=lambda epoch: (epoch.val_accuracy or 0, -(epoch.val_loss or 0)))

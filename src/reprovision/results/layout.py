@@ -19,6 +19,7 @@ CHECKPOINT = Path("models/checkpoint.safetensors")
 EXPORTED = Path("models/exported")
 ONNX_MODEL = EXPORTED / "model.onnx"
 CARD = EXPORTED / "README.md"
+PREPROCESSING = EXPORTED / "preprocessing.py"
 
 RESULTS = Path("results")
 HISTORY = RESULTS / "history.csv"

@@ -6,7 +6,7 @@ with weight one in evaluation, thousands of bootstrap draws in a comparison. For
 of an AMD EPYC, n=3); a test holds them against each other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,9 @@ from scipy import sparse, stats
 
 from reprovision.core.files import write_csv
 from reprovision.results.predictions import Predictions
+
+DIGITS = 5
+"""Decimals of a metric in results/test.json, as many as DVC shows of a change."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class ClassMetrics:
 
 
 def measure(predictions: Predictions, confidence: float, bins: int) -> dict[str, float]:
-    """All metrics of `METRICS` by name, as results/test.json holds them.
+    """All metrics of `METRICS` by name.
 
     Beside them are `accuracy_low` and `accuracy_high`, Wilson's interval, and `images`.
 
@@ -140,6 +143,11 @@ def measure(predictions: Predictions, confidence: float, bins: int) -> dict[str,
     low, high = proportion_interval(int(predictions.correct.sum()), len(predictions), confidence)
     interval = {"accuracy": values["accuracy"], "accuracy_low": low, "accuracy_high": high}
     return {**interval, **values, "images": len(predictions)}
+
+
+def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as results/test.json holds them: a change that DVC shows as 0.0 is none."""
+    return {name: round(value, DIGITS) for name, value in metrics.items()}
 
 
 def measure_classes(predictions: Predictions, confidence: float) -> list[ClassMetrics]:

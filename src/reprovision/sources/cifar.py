@@ -5,6 +5,7 @@ Format: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import tarfile
+from math import prod
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,6 @@ import numpy as np
 from pydantic import Field
 
 from reprovision.core.yaml_files import Section
-from reprovision.images.decoding import Shape
 from reprovision.sources.archives import (
     Archive,
     DamagedError,
@@ -23,8 +23,8 @@ from reprovision.sources.archives import (
 )
 from reprovision.sources.source import Part, Source, part_from_arrays
 
-SHAPE = Shape(3, 32, 32)
-ROW_BYTES = 1 + SHAPE.bytes
+SIZE = (32, 32)
+ROW_BYTES = 1 + 3 * prod(SIZE)
 MOST_BYTES = 2**28
 """Of a member, eight times those of CIFAR: a sparse file of a few bytes can claim any size."""
 
@@ -55,7 +55,7 @@ class CifarDescriptor(Section):
             members = _read_members(path, {*self.train, *self.test})
             train = self._part(members, self.train, "train")
             test = self._part(members, self.test, "test")
-        return Source(name, tuple(self.classes), SHAPE, train, test=test)
+        return Source(name, tuple(self.classes), 3, lambda: SIZE, train, test=test)
 
     def _part(self, members: dict[str, bytes], names: list[str], prefix: str) -> Part:
         missing = [name for name in names if name not in members]
@@ -68,7 +68,7 @@ class CifarDescriptor(Section):
         labels = rows[:, 0].astype(np.int64)
         if labels.max() >= len(self.classes):
             raise DamagedError(f"it holds the label {labels.max()}, but there are fewer classes")
-        return part_from_arrays(rows[:, 1:].reshape(-1, 3, 32, 32), labels, prefix)
+        return part_from_arrays(rows[:, 1:].reshape(-1, 3, *SIZE), labels, prefix)
 
 
 def _read_members(path: Path, names: set[str]) -> dict[str, bytes]:

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 
 from reprovision.core.yaml_files import Section
-from reprovision.images.decoding import Shape
 from reprovision.sources.source import Source, part_from_arrays
 
 
@@ -22,4 +21,4 @@ class DigitsDescriptor(Section):
         # the scans count ink in 17 steps, 0 to 16
         images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
         train = part_from_arrays(images, bunch.target.astype(np.int64), "digits")
-        return Source(name, tuple("0123456789"), Shape(1, 8, 8), train)
+        return Source(name, tuple("0123456789"), 1, lambda: (8, 8), train)

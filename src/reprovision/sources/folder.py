@@ -4,21 +4,16 @@ Everything below it is used, ignored for a documented reason (`IGNORED`), or nam
 nothing that a user believes to be in the data is left out in silence.
 """
 
-import os
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from reprovision.core.errors import UserError
-from reprovision.core.memory import chunks
 from reprovision.data.dataset import SplitName
-from reprovision.images.decoding import Shape, read_image
+from reprovision.sources.files import SUFFIXES, common_size, first_ten, part_of_files
 from reprovision.sources.source import Part, Source
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 SPLIT_NAMES: dict[str, SplitName] = {
     "train": "train",
@@ -51,8 +46,19 @@ def open_folder(path: Path) -> Source:
             f"{path} has class folders: {', '.join(classes) or 'none'}: put the images of each "
             "class in a folder named after the class, two or more of them"
         )
-    opened = {name: _open_part(path, part, classes) for name, part in parts.items()}
-    return Source(path.name, classes, None, opened["train"], opened.get("val"), opened.get("test"))
+    files = {name: _list_images(part, classes) for name, part in parts.items()}
+    opened = {name: _part(path, by_class) for name, by_class in files.items()}
+    return Source(
+        name=path.name,
+        classes=classes,
+        channels=3,
+        size=lambda: common_size(
+            [file for part in files.values() for file in _flat(part)], str(path)
+        ),
+        train=opened["train"],
+        val=opened.get("val"),
+        test=opened.get("test"),
+    )
 
 
 def _find_splits(path: Path) -> dict[SplitName, Path]:
@@ -87,7 +93,8 @@ def _look_like_splits(folders: Sequence[Path]) -> bool:
     return only_folders and len(held) > 1 and len(held[0]) > 1 and held.count(held[0]) == len(held)
 
 
-def _open_part(root: Path, part: Path, classes: tuple[str, ...]) -> Part:
+def _list_images(part: Path, classes: Sequence[str]) -> list[list[Path]]:
+    """The images of each class in the folder of a split."""
     unknown = {folder.name for folder in _folders(part)} - set(classes)
     if unknown:
         raise UserError(f"{part} holds the class {min(unknown)}, which train does not have")
@@ -95,22 +102,20 @@ def _open_part(root: Path, part: Path, classes: tuple[str, ...]) -> Part:
     missing = [str(part / name) for name, files in images.items() if not files]
     if missing:
         raise UserError(
-            f"{_first_ten(missing)}: no images there, whose names end in {', '.join(SUFFIXES)}: "
+            f"{first_ten(missing)}: no images there, whose names end in {', '.join(SUFFIXES)}: "
             "add some, or remove the class from all splits"
         )
-    files = [file for name in classes for file in images[name]]
-    counts = [len(images[name]) for name in classes]
-    return Part(
-        np.repeat(np.arange(len(classes), dtype=np.int64), counts),
-        origin=lambda row: _one_line(files[row].relative_to(root)),
-        read=lambda shape: _read(files, shape),
-    )
+    return list(images.values())
 
 
-def _one_line(path: Path) -> str:
-    """A file's name on one line of valid UTF-8, neither of which file systems guarantee."""
-    text = path.as_posix().encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else repr(text)[1:-1]
+def _part(root: Path, by_class: Sequence[Sequence[Path]]) -> Part:
+    counts = [len(files) for files in by_class]
+    labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    return part_of_files(_flat(by_class), labels, root)
+
+
+def _flat(by_class: Sequence[Sequence[Path]]) -> list[Path]:
+    return [file for files in by_class for file in files]
 
 
 def _entries(path: Path) -> list[Path]:
@@ -129,7 +134,7 @@ def _folders(path: Path) -> list[Path]:
     loose = [str(entry) for entry in entries if not entry.is_dir()]
     if loose:
         raise UserError(
-            f"{_first_ten(loose)}: not in a class folder: move it into one, or elsewhere"
+            f"{first_ten(loose)}: not in a class folder: move it into one, or elsewhere"
         )
     return entries
 
@@ -151,32 +156,6 @@ def _images(folder: Path) -> list[Path]:
     if others:
         raise UserError(
             f"a class folder holds files that are not images ({', '.join(SUFFIXES)}): "
-            f"move {_first_ten(others)} elsewhere"
+            f"move {first_ten(others)} elsewhere"
         )
     return files
-
-
-def _read(files: list[Path], shape: Shape) -> Iterator[np.ndarray]:
-    """Yields all images in chunks (n, C, H, W); raises a UserError that lists unreadable ones."""
-    bad: list[str] = []
-
-    def read(file: Path) -> np.ndarray:
-        try:
-            return read_image(file, shape)
-        except UserError as error:
-            bad.append(f"{file} ({error})")
-            return np.zeros((shape.channels, shape.height, shape.width), np.uint8)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for rows in chunks(len(files), shape.bytes):
-            yield np.stack(list(pool.map(read, files[rows])))
-    if bad:
-        raise UserError(
-            f"{len(bad)} of {len(files)} images can't be read: {_first_ten(sorted(bad))}: "
-            "repair or remove them"
-        )
-
-
-def _first_ten(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more

@@ -18,7 +18,7 @@ from pydantic import Field
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
 from reprovision.core.yaml_files import Section
-from reprovision.images.decoding import Shape, fit_images
+from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources.archives import (
     Archive,
     DamagedError,
@@ -27,7 +27,7 @@ from reprovision.sources.archives import (
     ensure_downloaded,
     translate_errors,
 )
-from reprovision.sources.source import Part, Source
+from reprovision.sources.source import Part, Source, fit_arrays
 
 MAX_COUNT, MAX_SIDE = 100_000_000, 4096
 """More images or pixels are refused: no dataset has them, but a few bytes can claim them."""
@@ -65,15 +65,16 @@ class IdxDescriptor(Section):
         files = [self.zip, self.train.images, self.train.labels, self.test.images, self.test.labels]
         archives = [file for file in files if isinstance(file, Archive)]
         ensure_downloaded(archives, folder, self.mirrors)
-        train, shape = self._part(self.train, "train", folder)
-        test, test_shape = self._part(self.test, "test", folder)
-        if shape != test_shape:
+        train, size = self._part(self.train, "train", folder)
+        test, test_size = self._part(self.test, "test", folder)
+        if size != test_size:
             raise UserError(
-                f"{name}: train has {shape}, but test has {test_shape}: check the files"
+                f"{name}: the images of train have the size {size}, but those of test {test_size}: "
+                "check the files"
             )
-        return Source(name, tuple(self.classes), shape, train, test=test)
+        return Source(name, tuple(self.classes), 1, lambda: size, train, test=test)
 
-    def _part(self, part: IdxPart, prefix: str, folder: Path) -> tuple[Part, Shape]:
+    def _part(self, part: IdxPart, prefix: str, folder: Path) -> tuple[Part, tuple[int, int]]:
         images, labels_file = self._file(part.images, 3, folder), self._file(part.labels, 1, folder)
         labels = np.concatenate(list(labels_file.read()), dtype=np.int64)
         count, *size = images.dimensions()
@@ -82,13 +83,13 @@ class IdxDescriptor(Section):
         if labels.max() >= len(self.classes):
             raise UserError(f"{labels_file.name} has labels that are not below {len(self.classes)}")
 
-        def read(shape: Shape) -> Iterator[np.ndarray]:
-            for chunk in images.read(shape.bytes):
+        def read(how: Preprocessing) -> Iterator[np.ndarray]:
+            for chunk in images.read(how.bytes):
                 upright = chunk.swapaxes(1, 2) if self.transposed else chunk
-                yield fit_images(upright[:, None], shape)
+                yield fit_arrays(upright[:, None], how)
 
         height, width = reversed(size) if self.transposed else size
-        return Part(labels, f"{prefix}/{{}}".format, read), Shape(1, height, width)
+        return Part(labels, f"{prefix}/{{}}".format, read), (height, width)
 
     def _file(self, file: Archive | str, rank: int, folder: Path) -> "_IdxFile":
         if isinstance(file, Archive):

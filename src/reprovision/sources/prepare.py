@@ -31,7 +31,8 @@ from reprovision.data.dataset import (
     open_array,
     write_info,
 )
-from reprovision.images.decoding import Shape
+from reprovision.images.fonts import missing_characters
+from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources.source import Part, Source
 from reprovision.sources.splits import stratified_choice
 
@@ -40,6 +41,12 @@ TEST_SEED = 0
 
 TRAIN, VAL, TEST, LEFT_OUT = 0, 1, 2, -1
 
+FEW = 20
+"""Validation images, of which a single one is 5 points of accuracy or more."""
+
+DARK = 16
+"""Values of images of 12 bits, read as 16, are below."""
+
 
 def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
     """Writes the prepared tensors of a source into a folder.
@@ -47,20 +54,20 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
     Raises:
         UserError: an image can't be read, or there are too few images for the splits.
     """
-    shape = _target_shape(source, params)
+    how = _preprocessing(source, params)
     assigned = _assign(source, params)
     writers = []
     for index, split in enumerate(SPLITS):
         count = sum(int(np.count_nonzero(splits == index)) for _, splits in assigned)
-        writers.append(_SplitWriter(folder / split, count, shape))
+        writers.append(_SplitWriter(folder / split, count, how.shape))
     for part, splits in assigned:
-        _stream(part, splits, shape, writers)
+        _stream(part, splits, how, writers)
     infos = [writer.finish(len(source.classes), writers[TRAIN]) for writer in writers]
     mean, std = _normalization(params, open_array(folder / "train" / "images.npy"))
     info = DatasetInfo(
         name=source.name,
         classes=source.classes,
-        shape=(shape.channels, shape.height, shape.width),
+        preprocessing=how,
         mean=mean,
         std=std,
         splits=dict(zip(SPLITS, infos, strict=True)),
@@ -69,17 +76,47 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
     return info
 
 
-def _target_shape(source: Source, params: DataParams) -> Shape:
-    if source.shape is None and params.image_size is None:
-        raise UserError(
-            f"the images in {source.name} have no common size: "
-            "set data.image_size to the wanted height and width in pixels, e.g. 64"
+def find_doubts(info: DatasetInfo, train: np.ndarray) -> list[str]:
+    """Sentences on prepared data that may not be what the user believes.
+
+    Args:
+        train: uint8 (N, C, H, W), the training images.
+    """
+    doubts = [
+        f"{split.in_train:,} {name} images are training images, too"
+        for name, split in info.splits.items()
+        if split.in_train
+    ]
+    count = sum(info.splits["val"].counts)
+    if 0 < count < FEW:
+        doubts.append(f"{count} val images are too few to choose an epoch or params by")
+    brightest = max(int(train[rows].max()) for rows in chunks(len(train), prod(train.shape[1:])))
+    if brightest < DARK:
+        doubts.append(
+            f"no pixel is brighter than {brightest} of 255: where images of 16 bits hold 12, as "
+            "many cameras write them, set data.bits=12"
         )
-    own = source.shape or Shape(3, 0, 0)
-    return Shape(
-        params.channels or own.channels,
-        params.image_size or own.height,
-        params.image_size or own.width,
+    if missing := missing_characters([info.name, *info.classes]):
+        doubts.append(
+            f"pictures can't show {''.join(sorted(missing)[:10])} of the class names: "
+            "`uv sync --extra cjk` installs a font with Chinese, Japanese and Korean"
+        )
+    return doubts
+
+
+def _preprocessing(source: Source, params: DataParams) -> Preprocessing:
+    size = params.image_size
+    height, width = (
+        source.size() if size is None else (size, size) if isinstance(size, int) else size
+    )
+    return Preprocessing(
+        height=height,
+        width=width,
+        channels=params.channels or source.channels,
+        resize=params.resize,
+        interpolation=params.interpolation,
+        background=params.background,
+        bits=params.bits,
     )
 
 
@@ -121,9 +158,11 @@ def _move(part: Part, splits: np.ndarray, target: int, fraction: float, seed: in
     splits[pool[stratified_choice(part.labels[pool], count, seed)]] = target
 
 
-def _stream(part: Part, splits: np.ndarray, shape: Shape, writers: list["_SplitWriter"]) -> None:
+def _stream(
+    part: Part, splits: np.ndarray, how: Preprocessing, writers: list["_SplitWriter"]
+) -> None:
     start = 0
-    for chunk in part.read(shape):
+    for chunk in part.read(how):
         rows = np.arange(start, start + len(chunk))
         for index, writer in enumerate(writers):
             chosen = splits[rows] == index
@@ -162,7 +201,7 @@ def _open_new(path: Path) -> BinaryIO:
 class _SplitWriter:
     """Writes one split as its images arrive."""
 
-    def __init__(self, folder: Path, count: int, shape: Shape) -> None:
+    def __init__(self, folder: Path, count: int, shape: tuple[int, int, int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.labels: list[np.ndarray] = [np.empty(0, np.int64)]
@@ -170,8 +209,7 @@ class _SplitWriter:
         self.hashes = array("q")
         self.images = _open_new(folder / "images.npy")
         self.origins = _open_new(folder / "origins.txt")
-        size = (count, shape.channels, shape.height, shape.width)
-        header = {"descr": "|u1", "fortran_order": False, "shape": size}
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
         np.lib.format.write_array_header_1_0(self.images, header)
 
     def append(self, images: np.ndarray, labels: np.ndarray, origins: Iterable[str]) -> None:

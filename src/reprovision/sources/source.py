@@ -7,7 +7,7 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
-from reprovision.images.decoding import Shape, fit_images
+from reprovision.images.preprocessing import Preprocessing, fit_array
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Part:
     Attributes:
         labels: (N,) int64, indices into the source's classes.
         origin: for a row, where its image comes from: a file, or a position in an archive.
-        read: yields all N images in order, fitted to a shape, as uint8 arrays (n, C, H, W).
+        read: yields all N images in order, preprocessed, as uint8 arrays (n, C, H, W).
     """
 
     labels: np.ndarray
     origin: Callable[[int], str]
-    read: Callable[[Shape], Iterator[np.ndarray]]
+    read: Callable[[Preprocessing], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,16 @@ class Source:
     Attributes:
         name: of the descriptor or folder.
         classes: class names in the order of the labels.
-        shape: the images' own shape, or None if it differs between images.
+        channels: of the images themselves, 1 or 3.
+        size: their own height and width; raises a UserError where they have no size in common.
         train: always present.
         val, test: None if the source has none of its own; prepare then splits them off train.
     """
 
     name: str
     classes: tuple[str, ...]
-    shape: Shape | None
+    channels: int
+    size: Callable[[], tuple[int, int]]
     train: Part
     val: Part | None = None
     test: Part | None = None
@@ -56,8 +58,15 @@ class Source:
 def part_from_arrays(images: np.ndarray, labels: np.ndarray, prefix: str) -> Part:
     """A part whose images, uint8 (N, C, H, W), are in memory already."""
 
-    def read(shape: Shape) -> Iterator[np.ndarray]:
-        for rows in chunks(len(images), shape.bytes):
-            yield fit_images(images[rows], shape)
+    def read(how: Preprocessing) -> Iterator[np.ndarray]:
+        for rows in chunks(len(images), how.bytes):
+            yield fit_arrays(images[rows], how)
 
     return Part(labels, f"{prefix}/{{}}".format, read)
+
+
+def fit_arrays(images: np.ndarray, how: Preprocessing) -> np.ndarray:
+    """Fits uint8 images (N, C, H, W) to a size; those that have it are not copied."""
+    if images.shape[1:] == how.shape:
+        return images
+    return np.stack([fit_array(image, how) for image in images])

@@ -9,7 +9,6 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
@@ -28,7 +27,7 @@ from reprovision.models.hardware import (
     set_threads,
 )
 from reprovision.models.inference import score
-from reprovision.results.history import Epoch
+from reprovision.results.history import Epoch, kept_epoch
 from reprovision.training.callbacks import Callback
 from reprovision.training.ema import EMA
 from reprovision.training.factories import build_loss, build_optimizers, schedule
@@ -132,16 +131,6 @@ def _train_epoch(
         for callback in callbacks:
             callback.on_batch_end(epoch + 1, metrics)
     return metrics
-
-
-def kept_epoch(history: Sequence[Epoch], keep: Literal["best", "last"]) -> Epoch:
-    """The epoch whose parameters are kept: the last, or the best by validation accuracy, then loss.
-
-    Of equal ones it is the first.
-    """
-    if keep == "last":
-        return history[-1]
-    return max(history, key=lambda epoch: (epoch.val_accuracy or 0, -(epoch.val_loss or 0)))
 
 
 def _check_finite(epoch: Epoch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from reprovision.core.errors import UserError
 from reprovision.core.files import md5_of, md5_of_file, write_bytes
 from reprovision.core.git import git, git_or_none, git_text
-from reprovision.results.cache import cached_files, files_of, has_content
+from reprovision.results.cache import cached_files, files_of, has_content, has_remote
 from reprovision.results.layout import LOCK, PIPELINE
 from reprovision.results.lock import Lock, parse_lock
 from reprovision.verify.causes import find_causes
@@ -87,7 +87,8 @@ def _original_files(
 
 def _differences(path: str, old: dict[str, Path] | None, new: dict[str, Path]) -> Iterator[str]:
     if old is None:
-        yield "the commit's own version is not on this machine: run `dvc pull` to see how much"
+        remedy = ": run `uv run dvc pull` to see how much" if has_remote(Path.cwd()) else ""
+        yield f"the commit's own version is not on this machine{remedy}"
         return
     for name in sorted({*old, *new}):
         where = f"{name}: " if name else ""

@@ -1,0 +1,1 @@
+"""An exported model that answers, without torch."""

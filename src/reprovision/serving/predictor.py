@@ -1,0 +1,59 @@
+"""An exported model with its preprocessing: from image files to probabilities, without torch."""
+
+import json
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from reprovision.core.errors import UserError
+from reprovision.images.preprocessing import Preprocessing, preprocess
+
+CLASSES, PREPROCESSING = "classes", "preprocessing"
+"""Metadata of a model, as JSON: names in the order of the probabilities; see `Preprocessing`."""
+
+Image = bytes | str | PathLike[str]
+"""An image file: its content or its path."""
+
+
+class Predictor:
+    """A loaded model.
+
+    Args:
+        path: of the ONNX file that the export stage wrote.
+
+    Attributes:
+        classes: names, in the order of the probabilities.
+        preprocessing: from image files to the model's pixels.
+
+    Raises:
+        UserError: the file is missing, damaged, or was not written by the export stage.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            self.classes: tuple[str, ...] = tuple(json.loads(metadata[CLASSES]))
+            self.preprocessing = Preprocessing(**json.loads(metadata[PREPROCESSING]))
+        # ONNX Runtime raises classes of its own without a common one
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"{path} is not a model of the export stage ({reason}): run `uv run dvc repro`, or "
+                "name another one"
+            ) from error
+
+    def predict(self, image: Image) -> np.ndarray:
+        """The probabilities of an image's classes, float32 (classes,).
+
+        Raises:
+            ImageError: the image can't be read.
+        """
+        return self.probabilities(preprocess(image, self.preprocessing)[None])[0]
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """The probabilities float32 (N, classes) of preprocessed pixels, uint8 (N, C, H, W)."""
+        found: np.ndarray = self.session.run(None, {"pixels": pixels})[0]
+        return found
