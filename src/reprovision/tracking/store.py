@@ -50,6 +50,7 @@ EXPERIMENT_TAGS = {
 
 
 REMEDIES = (
+    ("psycopg2", "install the driver with `uv sync --extra postgres`"),
     ("No module named", "install the driver of this database, or set MLFLOW_TRACKING_URI"),
     ("database is locked", "end the process that has locked it"),
     (
@@ -148,15 +149,16 @@ def _set_credentials() -> None:
 
 
 def ui_address(experiment_id: str) -> str:
-    """How to see an experiment's training runs in a browser, the best test accuracy first.
+    """How to see charts of an experiment's training runs, the best test accuracy first.
 
     The query is what MLflow puts into the address bar after these choices. Without it, it opens its
-    pages for language models, sorted by time.
+    pages for language models, sorted by time, with a table whose metrics a laptop does not show.
     """
     choices = {
         "workflowType": "machine_learning",
         "orderByKey": "metrics.`test_accuracy`",
         "orderByAsc": "false",
+        "compareRunsMode": "CHART",
     }
     page = f"#/experiments/{experiment_id}/runs?{urlencode(choices)}"
     uri = redact(tracking_uri())
