@@ -19,7 +19,13 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("prepare", {"train.lrr": 1}, "train.lrr is not a known key: did you mean train.lr?"),
     ("train", {"train.lr": None}, "train.lr is empty: Input should be a valid number"),
-    ("train", {"model.name": "resnet"}, "model.name is 'resnet': Input should be 'mlp' or 'cnn'"),
+    ("train", {"model.name": "res net"}, "model.name is 'res net': String should match pattern"),
+    (
+        "train",
+        {"model.weights": "pretrained"},
+        "model.name=cnn has no pretrained parameters: set model.weights=null",
+    ),
+    ("train", {"train.freeze": "backbone"}, "train.freeze=backbone needs model.weights"),
     (
         "evaluate",
         {"evaluate.bins": 1},

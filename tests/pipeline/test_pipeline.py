@@ -55,6 +55,7 @@ def test_the_program_prints_nothing_but_its_own_lines(reproduced_template: Proje
         "test accuracy ",
         "model.onnx, ",
         "MLflow ",
+        "         uv run mlflow ui, then http://127.0.0.1:5000/#/",
         "metrics ",
         "plots ",
         "model ",
@@ -107,7 +108,8 @@ def test_an_experiment_can_be_compared_and_taken_back(reproduced: Project) -> No
     output = reproduced.exp("run", "--name", "slower", "-S", "train.lr=0.01").stdout
     assert started(output) == ["train", "evaluate", "export", "track"]
     slower, first = reproduced.runs()
-    assert slower.info.run_name == slower.data.tags["dvc.experiment"] == "slower"
+    assert slower.data.tags["dvc.experiment"] == "slower"
+    assert slower.info.run_name == "slower lr=0.01"
     assert (slower.data.params["train.lr"], first.data.params["train.lr"]) == ("0.01", "0.02")
 
     changes = json.loads(reproduced.run("dvc", "params", "diff", "--json").stdout)["params.yaml"]
@@ -136,7 +138,8 @@ def test_an_experiment_in_a_temporary_workspace_leaves_its_record_in_the_main_on
     assert row["train.lr"] == "0.001"
     run = reproduced.runs()[0]
     assert float(row["accuracy"]) == pytest.approx(run.data.metrics["test_accuracy"])
-    assert run.info.run_name == run.data.tags["dvc.experiment"] == "aside"
+    assert run.data.tags["dvc.experiment"] == "aside"
+    assert run.info.run_name == "aside lr=0.001"
     check_artifacts(reproduced, run)
     assert reproduced.git("status", "--porcelain") == ""
 

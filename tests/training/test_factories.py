@@ -10,7 +10,7 @@ from project import tiny_params
 from torch import nn
 from torch.nn import functional
 
-from reprovision.models.classifier import build_model
+from reprovision.models.classifier import Classifier, build_model
 from reprovision.training.factories import build_loss, build_optimizers, schedule
 from reprovision.training.muon import NEWTON_SCHULZ_STEPS, Muon
 
@@ -31,7 +31,7 @@ def test_an_optimizer_is_torchs_with_the_options_of_the_params(
 ) -> None:
     changes = {"optimizer": name, "lr": 0.01, "weight_decay": 0.03} | options
     params = tiny_params(**{f"train.{key}": value for key, value in changes.items()})
-    model = nn.Linear(3, 2)
+    model = Classifier(nn.Linear(3, 2), [0.5], [0.5])
     (optimizer,) = build_optimizers(params, model)
     assert type(optimizer) is kind
     (group,) = optimizer.param_groups
@@ -40,6 +40,24 @@ def test_an_optimizer_is_torchs_with_the_options_of_the_params(
     assert {key: group[key] for key in expected} == expected
     # RMSprop has no fused form
     assert group.get("fused", True)
+
+
+def test_the_backbone_may_have_a_learning_rate_of_its_own() -> None:
+    params = tiny_params(**{"train.lr": 0.01, "train.backbone_lr": 0.1})
+    model = Classifier(nn.Linear(3, 4), [0.5], [0.5], nn.Linear(4, 2))
+    (optimizer,) = build_optimizers(params, model)
+    network, head = optimizer.param_groups
+    assert network["params"] == list(model.network.parameters())
+    assert head["params"] == list(model.head.parameters())
+    assert [network["initial_lr"], head["initial_lr"]] == pytest.approx([0.001, 0.01])
+
+
+def test_what_is_frozen_is_not_optimized() -> None:
+    model = Classifier(nn.Linear(3, 4), [0.5], [0.5], nn.Linear(4, 2))
+    model.network.requires_grad_(False)
+    (optimizer,) = build_optimizers(tiny_params(), model)
+    (group,) = optimizer.param_groups
+    assert group["params"] == list(model.head.parameters())
 
 
 def test_muon_optimizes_the_inner_matrices_and_adamw_the_rest() -> None:

@@ -112,7 +112,9 @@ class ConvParams(Section):
 
 
 class ModelParams(Section):
-    name: Literal["mlp", "cnn"]
+    name: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=200)]
+    weights: Annotated[str, Field(min_length=1)] | None
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     hidden: Annotated[list[Width], Field(max_length=100), BeforeValidator(_none_is_empty)]
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
     dropout: Fraction
@@ -147,6 +149,8 @@ class TrainParams(Section):
     label_smoothing: Fraction
     ema: Fraction
     augment: AugmentParams
+    freeze: Literal["none", "backbone"]
+    backbone_lr: Positive
     keep: Literal["best", "last"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
@@ -215,6 +219,21 @@ class Params(Section):
             raise ValueError(
                 "train.keep=best needs validation images: "
                 "set data.val_fraction above 0, or train.keep=last"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_belong_to_networks_of_libraries(self) -> Self:
+        is_ours = self.model.name in ("mlp", "cnn")
+        if is_ours and self.model.weights is not None:
+            raise ValueError(
+                f"model.name={self.model.name} has no pretrained parameters: set "
+                "model.weights=null, or another model.name, e.g. resnet18"
+            )
+        if self.train.freeze == "backbone" and self.model.weights is None:
+            raise ValueError(
+                "train.freeze=backbone needs model.weights: features of a network that has "
+                "learned nothing tell nothing"
             )
         return self
 

@@ -9,6 +9,11 @@ from torch.nn import functional
 from reprovision.core.params import AugmentParams
 
 
+def is_augmented(params: AugmentParams) -> bool:
+    """Whether there is any change to make."""
+    return any((params.shift, params.rotate, params.scale, params.shear, params.flip))
+
+
 class Augmentation:
     """Shifts, rotates, scales, shears and flips images in one resampling.
 
@@ -20,7 +25,7 @@ class Augmentation:
     def __init__(self, params: AugmentParams, seed: int) -> None:
         self.params = params
         self.generator = torch.Generator().manual_seed(seed)
-        self.active = any((params.shift, params.rotate, params.scale, params.shear, params.flip))
+        self.active = is_augmented(params)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """From uint8 (N, C, H, W) to float32 of the same shape, in 0..255; the border is repeated.

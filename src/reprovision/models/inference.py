@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from reprovision.data.dataset import Split
 from reprovision.models.classifier import Classifier
+
+FEATURES_BATCH = 32
+"""Images per batch where features are computed: those of photos fill the memory quickly."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,19 @@ def predict(classifier: Classifier, images: Tensor, batch_size: int) -> Tensor:
     batches = images.split(batch_size)
     logits = [classifier(batch.to(classifier.device)).float().cpu() for batch in batches]
     return torch.cat(logits) if logits else torch.empty(0)
+
+
+@torch.inference_mode()
+def compute_features(classifier: Classifier, split: Split) -> Split:
+    """The split with features float32 (N, F) in place of its images, for training of the head.
+
+    The classifier is left in evaluation mode.
+    """
+    classifier.eval()
+    batches = torch.from_numpy(split.images).split(FEATURES_BATCH)
+    found = [classifier.features(batch.to(classifier.device)).float().cpu() for batch in batches]
+    empty = np.empty((0, 1), np.float32)
+    return Split(torch.cat(found).numpy() if len(split) else empty, split.labels)
 
 
 def score(classifier: Classifier, split: Split, batch_size: int) -> Scores:

@@ -107,11 +107,16 @@ class Run:
         return content
 
 
+OWN_ONLY = ("hidden", "activation", "dropout", "init", "conv.")
+"""Params of our own networks, below `model.`; those of libraries do not read them."""
+
+
 def used_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """The params by dotted key without those that the model does not read."""
-    # an mlp has no convolutions
-    unused = "model.conv." if params.get("model.name") == "mlp" else "-"
-    return {key: value for key, value in params.items() if not key.startswith(unused)}
+    name = params.get("model.name")
+    unread = {"mlp": ("conv.",), "cnn": ()}.get(str(name), OWN_ONLY)
+    prefixes = tuple(f"model.{key}" for key in unread) if name else ()
+    return {key: value for key, value in params.items() if not key.startswith(prefixes)}
 
 
 def find_run(name: str) -> Run:

@@ -2,23 +2,25 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from reprovision.core.params import Params, TrainParams
+from reprovision.models.classifier import Classifier
 from reprovision.models.hardware import choose_precision
 from reprovision.training.muon import Muon
 
 
-def build_optimizers(params: Params, model: nn.Module) -> list[Optimizer]:
-    """The optimizer of `train.optimizer`; every parameter belongs to exactly one.
+def build_optimizers(params: Params, model: Classifier) -> list[Optimizer]:
+    """The optimizer of `train.optimizer`; every parameter that is trained belongs to exactly one.
 
     Each group has an `initial_lr`, which the schedule multiplies.
     """
-    parameters = list(model.parameters())
     train = params.train
+    parameters = _parameters(params, model)
     lr, decay, betas = train.lr, train.weight_decay, train.betas
     optimizers: list[Optimizer]
     match train.optimizer:
@@ -33,11 +35,22 @@ def build_optimizers(params: Params, model: nn.Module) -> list[Optimizer]:
         case "rmsprop":
             optimizers = [RMSprop(parameters, lr, momentum=train.momentum, weight_decay=decay)]
         case "muon":
-            optimizers = _muon_and_adamw(params, parameters)
+            optimizers = _muon_and_adamw(params, [p for p in model.parameters() if p.requires_grad])
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
+
+
+def _parameters(params: Params, model: Classifier) -> list[dict[str, Any]]:
+    """The parameters that are trained, in one group; in two where the backbone has its own lr."""
+    lr, factor = params.train.lr, params.train.backbone_lr
+    network = [p for p in model.network.parameters() if p.requires_grad]
+    head = [p for p in model.head.parameters() if p.requires_grad]
+    if factor == 1 or not head:
+        return [{"params": network + head}]
+    groups: list[dict[str, Any]] = [{"params": network, "lr": lr * factor}, {"params": head}]
+    return [group for group in groups if group["params"]]
 
 
 def _muon_and_adamw(params: Params, parameters: list[nn.Parameter]) -> list[Optimizer]:

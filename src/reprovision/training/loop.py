@@ -14,7 +14,7 @@ import torch
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import Params
-from reprovision.data.augmentation import Augmentation
+from reprovision.data.augmentation import Augmentation, is_augmented
 from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import DatasetInfo, Split
 from reprovision.models.classifier import build_model
@@ -26,7 +26,7 @@ from reprovision.models.hardware import (
     set_deterministic,
     set_threads,
 )
-from reprovision.models.inference import score
+from reprovision.models.inference import compute_features, score
 from reprovision.results.history import Epoch, kept_epoch
 from reprovision.training.callbacks import Callback
 from reprovision.training.ema import EMA
@@ -50,7 +50,10 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
         require_compiler(device)
     set_deterministic(device)
     torch.manual_seed(seed_for(params.seed, 0, "weights"))
-    classifier = build_model(params.model, info.shape, len(info.classes), info.mean, info.std)
+    classifier = build_model(
+        params.model, info.shape, len(info.classes), info.mean, info.std, pretrained=True
+    )
+    classifier.network.requires_grad_(params.train.freeze == "none")
     classifier.to(device).to(memory_format=torch.channels_last)
     optimizers = build_optimizers(params, classifier)
     ema = EMA(classifier, params.train.ema) if params.train.ema else None
@@ -74,6 +77,9 @@ def train(
     Raises:
         UserError: the loss is not finite, or batch normalization gets a batch of one image.
     """
+    if params.train.freeze == "backbone" and not is_augmented(params.train.augment):
+        # they are the same in each epoch
+        train, val = (compute_features(state.classifier, split) for split in (train, val))
     batches = Batches(train, params.train.batch_size, state.classifier.device)
     for epoch in range(len(state.history), params.train.epochs):
         with _translate_batch_norm_errors():
@@ -108,6 +114,9 @@ def _train_epoch(
     """One pass over the training images."""
     precision = choose_precision(params, batches.device)
     model = state.classifier.train()
+    if params.train.freeze == "backbone":
+        # the statistics of batch normalization stay, too
+        model.network.eval()
     forward = torch.compile(model) if params.train.compile else model
     loss_function = build_loss(params.train)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
