@@ -57,4 +57,5 @@ def _most_probable(
     classes: Sequence[str], probabilities: np.ndarray, top: int
 ) -> list[tuple[str, float]]:
     order = np.argsort(-probabilities, kind="stable")[:top]
-    return [(classes[i], float(probabilities[i])) for i in order]
+    # as many digits as predictions.csv has
+    return [(classes[i], round(float(probabilities[i]), 6)) for i in order]
