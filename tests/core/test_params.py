@@ -144,6 +144,12 @@ def test_contradicting_values_are_refused() -> None:
     assert "train.nesterov=true needs" in refusal(
         tiny_tree(**{"train.nesterov": True, "train.momentum": 0})
     )
+    assert "model.weights_sha256 is the digest of a file" in refusal(
+        tiny_tree(**{"model.name": "resnet18", "model.weights_sha256": "0" * 64})
+    )
+    assert "train.backbone_lr needs a network of torchvision" in refusal(
+        tiny_tree(**{"train.backbone_lr": 0.1})
+    )
 
 
 def test_numbers_that_pyyaml_reads_as_text_are_numbers() -> None:

@@ -3,6 +3,9 @@
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,7 +167,7 @@ def test_what_is_not_an_image_is_called_by_its_name(content: bytes, what: str) -
 
 
 def test_a_missing_file_is_an_error_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="No such file"):
+    with pytest.raises(ImageError, match="there is no such file"):
         preprocess(tmp_path / "nothing.png", RGB8)
 
 
@@ -258,3 +261,36 @@ def test_it_runs_with_numpy_and_pillow_alone(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [str(255 * 64), "False"]
+
+
+def test_the_size_of_a_png_is_known_without_decoding_it(tmp_path: Path) -> None:
+    Image.new("1", (12000, 9000)).save(tmp_path / "large.png")
+    tracemalloc.start()
+    assert image_size(tmp_path / "large.png") == (9000, 12000)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
+def test_a_pgm_says_itself_what_is_white(tmp_path: Path) -> None:
+    (tmp_path / "deep.pgm").write_bytes(b"P5 2 1 4095\n" + bytes([0x07, 0xD0, 0x0F, 0xFF]))
+    for bits in (12, 16):
+        pixels = preprocess(tmp_path / "deep.pgm", Preprocessing(1, 2, 1, bits=bits))
+        assert pixels.tolist() == [[[125, 255]]]
+
+
+def test_an_avif_with_a_brand_of_heic_is_an_avif(tmp_path: Path) -> None:
+    path = tmp_path / "green.avif"
+    Image.new("RGB", (16, 16), GREEN).save(path)
+    content = path.read_bytes()
+    assert content[8:12] == b"avif" and b"mif1" in content[12:40]
+    swapped = content[:8] + b"mif1" + content[12:]
+    assert b"avif" in swapped[12:64]
+    assert np.array_equal(preprocess(swapped, RGB8), preprocess(content, RGB8))
+
+
+def test_reading_leaves_the_warnings_of_the_program_alone(tmp_path: Path) -> None:
+    path = half_white(tmp_path / "wide.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: preprocess(path, RGB8), range(200)))
+    assert warnings.filters == before

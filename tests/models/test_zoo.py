@@ -8,12 +8,17 @@ import pytest
 import timm
 import torch
 import torchvision
+from project import tiny_params
 from safetensors.torch import save_file
 from torch import nn
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import ModelParams
+from reprovision.data.dataset import SPLITS, DatasetInfo, SplitInfo
+from reprovision.images.preprocessing import Preprocessing
+from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
+from reprovision.models.classifier import build_model
 from reprovision.models.zoo import build_zoo, load_weights
 from reprovision.recipes import load_recipes
 
@@ -41,10 +46,11 @@ def params(name: str, path: Path, **changes: Any) -> ModelParams:
         "efficientnet_b0",
         "timm/resnet18",
         "timm/vit_tiny_patch16_224",
+        "timm/swin_tiny_patch4_window7_224",
     ],
 )
 def test_backbone_and_head_are_the_network_of_the_library(name: str) -> None:
-    shape = (3, 224, 224) if "vit" in name else SMALL
+    shape = (3, 224, 224) if "224" in name else SMALL
     original = whole(name, 5).eval()
     built = build_zoo(name, shape, 5)
     state = original.state_dict()
@@ -143,3 +149,43 @@ def test_images_that_do_not_fit_are_refused() -> None:
 def test_a_network_without_a_fully_connected_last_layer_is_refused() -> None:
     with pytest.raises(UserError, match="no fully connected last layer"):
         build_zoo("squeezenet1_1", SMALL, 2)
+
+
+def test_a_network_with_several_outputs_is_refused() -> None:
+    with pytest.raises(UserError, match="several outputs"):
+        build_zoo("googlenet", SMALL, 2)
+
+
+@pytest.mark.parametrize("weights", [":x.pth", ".x:y.pth", "json.decoder:x", "nopackage:x.pth"])
+def test_packages_that_bring_no_such_file_are_refused(weights: str) -> None:
+    with pytest.raises(UserError, match=r"needs the package|does not exist"):
+        load_weights(
+            build_zoo("resnet18", SMALL, 2), params("resnet18", Path(__file__), weights=weights)
+        )
+
+
+def test_a_name_may_end_in_that_of_its_parameters() -> None:
+    assert build_zoo("timm/resnet18.a1_in1k", SMALL, 2).head.out_features == 2
+
+
+def test_a_checkpoint_has_what_no_file_holds(tmp_path: Path) -> None:
+    """Swin's table of relative positions is no part of its state dict."""
+    shape = (3, 224, 224)
+    given = tiny_params(**{"model.name": "timm/swin_tiny_patch4_window7_224"}).model
+    torch.manual_seed(0)
+    classifier = build_model(given, shape, 2, [0.5] * 3, [0.5] * 3).eval()
+    info = DatasetInfo(
+        name="made",
+        classes=("a", "b"),
+        preprocessing=Preprocessing(224, 224, 3),
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        splits={
+            name: SplitInfo(counts=(1, 1), digest="", origins="", in_train=0) for name in SPLITS
+        },
+    )
+    save_checkpoint(tmp_path / "checkpoint", classifier, given, info)
+    loaded = load_checkpoint(tmp_path / "checkpoint").classifier
+    pixels = torch.zeros(1, *shape, dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(pixels), classifier(pixels))

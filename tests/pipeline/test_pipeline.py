@@ -210,7 +210,10 @@ def test_queued_experiments_set_up_a_new_store_together_and_run_the_code_they_we
         check_artifacts(reproduced, run)
     assert len(reproduced.mlflow().search_model_versions()) == 3
     names = set(reproduced.exp("list", "--name-only").stdout.split())
-    assert {run.info.run_name for run in runs} == names
+    assert {run.data.tags["dvc.experiment"] for run in runs} == names
+    for run in runs:
+        name, rate = run.data.tags["dvc.experiment"], run.data.params["train.lr"]
+        assert run.info.run_name == f"{name} lr={rate}"
 
 
 def remove(path: Path) -> None:

@@ -1,6 +1,7 @@
 """A model that answers: from an image file the same as the pipeline, without torch."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,15 @@ def test_the_command_prints_json(trained: Project, photos: Path) -> None:
     assert {len(image["classes"]) for image in found} == {1}
 
 
+def test_what_systems_leave_in_a_folder_is_ignored(
+    trained: Project, photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(photos / "ant", tmp_path / "album")
+    for name in (".DS_Store", "Thumbs.db", "README.md"):
+        (tmp_path / "album" / name).write_text("not an image")
+    assert trained.run("reprovision", "predict", str(tmp_path / "album")).stdout.count("\n") == 30
+
+
 def test_the_command_takes_the_champion_of_mlflow(trained: Project, photos: Path) -> None:
     trained.run("reprovision", "promote")
     image = str(photos / "ant" / "1.jpg")
@@ -130,9 +140,11 @@ def test_images_that_cannot_be_read_are_named_and_the_others_predicted(
 
 def test_a_missing_or_foreign_model_is_one_sentence(tmp_path: Path, trained: Project) -> None:
     (tmp_path / "model.onnx").write_text("hello")
-    for path in (tmp_path / "nothing.onnx", tmp_path / "model.onnx"):
-        with pytest.raises(UserError, match="is not a model of the export stage"):
-            Predictor(path)
+    with pytest.raises(UserError, match="is not a model of the export stage"):
+        Predictor(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"there is no .*nothing\.onnx"):
+        Predictor(tmp_path / "nothing.onnx")
+    assert Predictor(trained.root / layout.EXPORTED).classes == ("ant", "bee")
 
 
 def test_without_results_the_command_says_how_to_make_some(project: Project) -> None:

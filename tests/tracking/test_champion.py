@@ -262,3 +262,21 @@ def test_what_a_killed_promotion_has_left_is_removed(
     here.mlflow().set_registered_model_tag(NAME, f"{champions.LOCK_TAG}killed", "")
     assert promote("1").is_champion
     assert not here.mlflow().get_registered_model(NAME).tags
+
+
+def test_a_promotion_that_was_taken_for_killed_changes_nothing(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("3")
+    client = here.mlflow()
+
+    def take_long(*_: object) -> tuple[bool, str]:
+        for tag in client.get_registered_model(NAME).tags:
+            if tag.startswith(champions.LOCK_TAG):
+                client.delete_registered_model_tag(NAME, tag)
+        return True, "better"
+
+    monkeypatch.setattr(champions, "_compare", take_long)
+    with pytest.raises(UserError, match="try again"):
+        promote("1")
+    assert champion(here) == "3"

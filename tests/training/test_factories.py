@@ -43,7 +43,7 @@ def test_an_optimizer_is_torchs_with_the_options_of_the_params(
 
 
 def test_the_backbone_may_have_a_learning_rate_of_its_own() -> None:
-    params = tiny_params(**{"train.lr": 0.01, "train.backbone_lr": 0.1})
+    params = tiny_params(**{"model.name": "resnet18", "train.lr": 0.01, "train.backbone_lr": 0.1})
     model = Classifier(nn.Linear(3, 4), [0.5], [0.5], nn.Linear(4, 2))
     (optimizer,) = build_optimizers(params, model)
     network, head = optimizer.param_groups

@@ -18,7 +18,7 @@ from reprovision.comparison.statistics import (
 )
 from reprovision.results.layout import RECEIPT
 from reprovision.results.metrics import METRICS, Metric, measure
-from reprovision.results.run import Run
+from reprovision.results.run import Run, used_params
 
 DEFAULT_BINS, MOST_BINS = 15, 100
 """For runs of other versions, whose params may not name them; as `evaluate.bins` allows."""
@@ -135,7 +135,7 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
         head=head,
         alpha=alpha,
         pairing=pairing,
-        params=_param_changes(base.params, head.params),
+        params=_param_changes(used_params(base.params), used_params(head.params)),
         metrics=list(_metrics(base, head, pairing, alpha)),
         recalls=_recalls(base, head, pairing, alpha),
         fixed=fixed,

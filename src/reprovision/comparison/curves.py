@@ -52,7 +52,9 @@ def _draw(name: str, base: Run, head: Run) -> str:
                 epochs = [epoch.epoch for epoch in history]
                 # matplotlib reads text between dollars as a formula
                 label = f"{split}, {run.name}".replace("$", r"\$")
-                axes.plot(epochs, values, line, color=colour, label=label)
+                # a single epoch is no line
+                marker = "." if len(epochs) == 1 else ""
+                axes.plot(epochs, values, line, marker=marker, color=colour, label=label)
         if history:
             kept = kept_epoch(history, str(run.params.get("train.keep")))
             axes.axvline(kept.epoch, color=colour, linewidth=0.8, alpha=0.6)

@@ -213,7 +213,7 @@ def _places(groups: Sequence[Group], metric: str, alpha: float) -> tuple[Place, 
     places = []
     for i, group in enumerate(groups):
         p = adjusted.get(i)
-        if i == best:
+        if i == best and len(group.runs) > 1:
             standing = Standing.BEST
         elif p is None:
             standing = Standing.TOO_FEW

@@ -110,9 +110,9 @@ def _winner(board: Board) -> str:
     if not others:
         return ""
     standings = [place.standing for place in board.places]
-    best = standings.index(Standing.BEST)
-    if len(board.places[best].group.runs) == 1:
+    if Standing.BEST not in standings:
         return "No winner yet: each has one seed, and chance may have decided their order."
+    best = standings.index(Standing.BEST)
     unclear = others - standings.count(Standing.WORSE)
     if not unclear:
         return f"Winner: #{best + 1}, better than {'the other' if others == 1 else 'all others'}."

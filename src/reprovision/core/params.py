@@ -122,6 +122,11 @@ class ModelParams(Section):
     init_last: Init
     conv: ConvParams
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the network is built here, from params, and not by a library."""
+        return self.name in ("mlp", "cnn")
+
 
 class AugmentParams(Section):
     shift: Fraction
@@ -224,16 +229,25 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _weights_belong_to_networks_of_libraries(self) -> Self:
-        is_ours = self.model.name in ("mlp", "cnn")
-        if is_ours and self.model.weights is not None:
+        if self.model.is_own and self.model.weights is not None:
             raise ValueError(
                 f"model.name={self.model.name} has no pretrained parameters: set "
                 "model.weights=null, or another model.name, e.g. resnet18"
             )
+        if self.model.weights_sha256 and self.model.weights in (None, "pretrained"):
+            raise ValueError(
+                "model.weights_sha256 is the digest of a file, and model.weights names none: set "
+                "model.weights_sha256=null"
+            )
+        if self.train.backbone_lr != 1 and (self.model.is_own or self.train.optimizer == "muon"):
+            raise ValueError(
+                "train.backbone_lr needs a network of torchvision or timm, and another "
+                "train.optimizer than muon: set train.backbone_lr=1"
+            )
         if self.train.freeze == "backbone" and self.model.weights is None:
             raise ValueError(
-                "train.freeze=backbone needs model.weights: features of a network that has "
-                "learned nothing tell nothing"
+                "train.freeze=backbone needs model.weights, because a network that has learned "
+                "nothing sees nothing: set train.freeze=none, or model.weights"
             )
         return self
 

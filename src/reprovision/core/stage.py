@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -64,6 +65,8 @@ def handle_errors(action: Callable[[], int | None]) -> int:
         # a console that lacks a character shows a question mark
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    # on images that are odd, but readable
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         return action() or 0
     except UserError as error:

@@ -2,8 +2,10 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path, PurePosixPath
+from typing import ParamSpec
 
 import numpy as np
 from matplotlib import style
@@ -19,8 +21,19 @@ from reprovision.results.history import Epoch
 from reprovision.results.metrics import METRICS, ClassMetrics, Contributions
 from reprovision.results.predictions import Predictions
 
-DEFAULT_STYLE = style.context(["default", {"font.family": font_families()}])
-"""Draws as matplotlib comes, whatever a user's matplotlibrc says."""
+Draw = ParamSpec("Draw")
+
+
+def default_style(draw: Callable[Draw, None]) -> Callable[Draw, None]:
+    """Draws as matplotlib comes, whatever a user's matplotlibrc says, with fonts of packages."""
+
+    @wraps(draw)
+    def drawn(*args: Draw.args, **kwargs: Draw.kwargs) -> None:
+        with style.context(["default", {"font.family": font_families()}]):
+            draw(*args, **kwargs)
+
+    return drawn
+
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
 
@@ -34,7 +47,7 @@ LONGEST = 24
 """Characters of a class's name on an axis, at most."""
 
 
-@DEFAULT_STYLE
+@default_style
 def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     """Counts by actual and predicted class; colour is the share of the actual class."""
     labels = range(len(predictions.classes))
@@ -61,7 +74,7 @@ def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     _save(figure, path)
 
 
-@DEFAULT_STYLE
+@default_style
 def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path) -> None:
     """Recall of each class with its interval, the lowest first; of many, the lowest only."""
     ordered = sorted(classes, key=lambda c: c.recall)[:MANY]
@@ -80,7 +93,7 @@ def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path
     _save(figure, path)
 
 
-@DEFAULT_STYLE
+@default_style
 def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> None:
     """Accuracy against confidence; a perfectly calibrated model lies on the diagonal."""
     error = METRICS["calibration_error"].compute(Contributions(predictions, bins).sums())
@@ -100,7 +113,7 @@ def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> N
     _save(figure, path)
 
 
-@DEFAULT_STYLE
+@default_style
 def draw_curves(history: Sequence[Epoch], kept: Epoch, path: str | Path) -> None:
     """Loss and accuracy by epoch, of training and validation, with a line at the kept epoch."""
     figure = Figure((9, 3.6), dpi=110, layout="constrained")

@@ -7,7 +7,6 @@ beside the model, so that another program gives the model the very pixels that t
 """
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -75,8 +74,8 @@ class Preprocessing:
         interpolation: of the scaled image.
         background: colour behind transparent pixels and beside a padded image, as
             Pillow names it, e.g. `white` or `#f0f0f0`.
-        bits: that count in pixels of more than 8 bits; their upper 8 are used. Cameras often write
-            12 bits into files of 16.
+        bits: that count in grayscale pixels of more than 8 bits; their upper 8 are used. Cameras
+            often write 12 bits into files of 16. Pillow reads deep colours with 8 bits.
 
     Raises:
         ValueError: a value is not one of these.
@@ -148,7 +147,9 @@ def image_size(path: Path) -> tuple[int, int]:
         formats = _formats(file.read(BEGINNING))
         file.seek(0)
         with Image.open(file, formats=formats) as opened:
-            turned = opened.getexif().get(ORIENTATION, 1) in TURNED
+            # for the EXIF data of a PNG, Pillow would decode all of it
+            has_exif = opened.format != "PNG" or "exif" in opened.info
+            turned = has_exif and opened.getexif().get(ORIENTATION, 1) in TURNED
             return opened.size if turned else (opened.height, opened.width)
 
 
@@ -166,6 +167,8 @@ def to_pillow(image: np.ndarray) -> Image.Image:
 
 
 def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ImageError("there is no such file")
     if path.stat().st_size > MAX_BYTES:
         raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB: scale it down")
     return path.read_bytes()
@@ -173,11 +176,9 @@ def _read(path: Path) -> bytes:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raises an ImageError for whatever Pillow and its decoders raise; it does not warn."""
+    """Raises an ImageError for whatever Pillow and its decoders raise."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -191,7 +192,9 @@ def _translate_errors() -> Iterator[None]:
 
 def _formats(content: bytes) -> tuple[str, ...]:
     """The formats to try for a file that begins with these bytes."""
-    if content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS:
+    # AVIF files may begin with a brand that both have, and name their own later
+    is_heic = content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS
+    if is_heic and b"avif" not in content[8:64]:
         try:
             from pillow_heif import register_heif_opener
         except ModuleNotFoundError:
@@ -226,7 +229,9 @@ def _decode(image: Image.Image, how: Preprocessing) -> np.ndarray:
 
 
 def _bits(image: Image.Image, how: Preprocessing) -> int:
-    """The bits that count in each pixel; TIFF files say it."""
+    """The bits that count in each pixel; TIFF files say it, and PGM files are scaled to 16."""
+    if image.format == "PPM":
+        return 16
     stored = getattr(image, "tag_v2", {}).get(258, (16,))
     return min(how.bits, max(8, stored[0]))
 

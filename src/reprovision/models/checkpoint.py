@@ -118,11 +118,12 @@ def _build_with(
 ) -> Classifier:
     """The header's architecture with the given parameters and buffers.
 
-    It is built on the meta device: a header that claims a huge network allocates no memory.
+    One of our own is built on the meta device: a header that claims a huge network allocates no
+    memory. Networks of libraries have tensors that no file holds.
     """
     data = header.dataset
     try:
-        with torch.device("meta"):
+        with torch.device("meta" if header.model.is_own else "cpu"):
             classifier = build_model(
                 header.model, data.shape, len(data.classes), data.mean, data.std
             )

@@ -58,6 +58,8 @@ def build_zoo(name: str, shape: tuple[int, int, int], classes: int) -> ZooNetwor
     if shape[0] != 3:
         raise UserError(f"model.name={name} takes RGB images: set data.channels=3")
     network = _create(name, classes)
+    if getattr(network, "aux_logits", False):
+        raise UserError(f"model.name={name} has several outputs in training: use another network")
     mean, std = IMAGENET
     if name.startswith(TIMM):
         mean, std = network.default_cfg["mean"], network.default_cfg["std"]
@@ -94,7 +96,8 @@ def _create(name: str, classes: int, pretrained: bool = False) -> Any:
         except ModuleNotFoundError:
             raise UserError(f"model.name={name} needs timm: run `uv sync --extra photos`") from None
         own = name.removeprefix(TIMM)
-        if own not in timm.list_models():
+        # a name may end in that of its parameters, e.g. resnet50.a1_in1k
+        if own.split(".")[0] not in timm.list_models():
             raise _unknown(name, own, timm.list_models())
         if pretrained:
             return timm.create_model(own, pretrained=True)
@@ -131,7 +134,8 @@ def _check_fit(
 ) -> None:
     """Computes the shape of the features, without computing them."""
     # parameters stay: only shapes are followed
-    on_meta = {n: v.to("meta") for n, v in backbone.state_dict().items()}
+    tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
+    on_meta = {n: v.to("meta") for n, v in tensors.items()}
     was_training = backbone.training
     try:
         image = torch.empty(1, *shape, device="meta")
@@ -190,7 +194,7 @@ def _weights_file(weights: str) -> Path:
     if inside and "/" not in package:
         try:
             path = Path(str(files(package).joinpath(inside)))
-        except ModuleNotFoundError:
+        except (ImportError, ValueError, TypeError):
             raise UserError(
                 f"model.weights={weights} needs the package {package}: run `uv sync --extra photos`"
             ) from None

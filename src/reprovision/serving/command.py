@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reprovision.core.errors import UserError, printable
+from reprovision.images.files import used_entries
 from reprovision.images.preprocessing import ImageError
 from reprovision.serving.predictor import Predictor
 
@@ -48,7 +49,7 @@ def predict_files(model: Path, images: Sequence[Path], top: int, as_json: bool) 
 def _files(images: Sequence[Path]) -> Iterator[Path]:
     for path in images:
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.is_file())
+            yield from _files(used_entries(path))
         else:
             yield path
 

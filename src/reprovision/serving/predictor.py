@@ -13,6 +13,8 @@ from reprovision.images.preprocessing import Preprocessing, preprocess
 CLASSES, PREPROCESSING = "classes", "preprocessing"
 """Metadata of a model, as JSON: names in the order of the probabilities; see `Preprocessing`."""
 
+MODEL = "model.onnx"
+
 Image = bytes | str | PathLike[str]
 """An image file: its content or its path."""
 
@@ -21,7 +23,7 @@ class Predictor:
     """A loaded model.
 
     Args:
-        path: of the ONNX file that the export stage wrote.
+        path: of the ONNX file that the export stage wrote, or of its folder.
 
     Attributes:
         classes: names, in the order of the probabilities.
@@ -32,6 +34,11 @@ class Predictor:
     """
 
     def __init__(self, path: str | Path) -> None:
+        path = Path(path, MODEL) if Path(path).is_dir() else Path(path)
+        if not path.is_file():
+            raise UserError(
+                f"there is no {path}: run `uv run dvc repro`, which exports a model, or name one"
+            )
         try:
             self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             metadata = self.session.get_modelmeta().custom_metadata_map

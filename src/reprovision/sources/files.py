@@ -12,11 +12,6 @@ from reprovision.core.memory import chunks
 from reprovision.images.preprocessing import ImageError, Preprocessing, image_size, preprocess
 from reprovision.sources.source import Part
 
-SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
-    *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-)
-
 LARGEST_COMMON = 1024
 """Side of images, in pixels, up to which their common size is taken without being asked for."""
 

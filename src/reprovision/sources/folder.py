@@ -1,10 +1,9 @@
 """A folder of images: one folder per class, or folders named after splits that hold those.
 
-Everything below it is used, ignored for a documented reason (`IGNORED`), or named in an error:
-nothing that a user believes to be in the data is left out in silence.
+Everything below it is used, ignored for a documented reason (see `images/files.py`), or named in an
+error: nothing that a user believes to be in the data is left out in silence.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import SplitName
-from reprovision.sources.files import SUFFIXES, common_size, first_ten, part_of_files
+from reprovision.images.files import SUFFIXES, used_entries
+from reprovision.sources.files import common_size, first_ten, part_of_files
 from reprovision.sources.source import Part, Source
 
 SPLIT_NAMES: dict[str, SplitName] = {
@@ -25,11 +25,6 @@ SPLIT_NAMES: dict[str, SplitName] = {
     "testing": "test",
 }
 """What people call the folders of splits, in any case."""
-
-IGNORED = re.compile(r"\..*|__MACOSX|thumbs\.db|desktop\.ini", re.IGNORECASE)
-"""What systems and programs leave beside images: hidden files and folders, archives' metadata."""
-
-IGNORED_FILES = re.compile(r"(readme|licen[cs]e)(\..*)?", re.IGNORECASE)
 
 
 def open_folder(path: Path) -> Source:
@@ -88,8 +83,8 @@ def _find_splits(path: Path) -> dict[SplitName, Path]:
 
 def _look_like_splits(folders: Sequence[Path]) -> bool:
     """Whether all hold the same two or more folders, and nothing else."""
-    held = [sorted(entry.name for entry in _entries(folder)) for folder in folders]
-    only_folders = all(entry.is_dir() for folder in folders for entry in _entries(folder))
+    held = [sorted(entry.name for entry in used_entries(folder)) for folder in folders]
+    only_folders = all(entry.is_dir() for folder in folders for entry in used_entries(folder))
     return only_folders and len(held) > 1 and len(held[0]) > 1 and held.count(held[0]) == len(held)
 
 
@@ -118,19 +113,9 @@ def _flat(by_class: Sequence[Sequence[Path]]) -> list[Path]:
     return [file for files in by_class for file in files]
 
 
-def _entries(path: Path) -> list[Path]:
-    """What a folder holds, in order, without what is ignored."""
-
-    def is_used(entry: Path) -> bool:
-        is_document = IGNORED_FILES.fullmatch(entry.name) and entry.is_file()
-        return not IGNORED.fullmatch(entry.name) and not is_document
-
-    return sorted(filter(is_used, path.iterdir()))
-
-
 def _folders(path: Path) -> list[Path]:
     """The folders in a folder that holds nothing else."""
-    entries = _entries(path)
+    entries = used_entries(path)
     loose = [str(entry) for entry in entries if not entry.is_dir()]
     if loose:
         raise UserError(
@@ -142,7 +127,7 @@ def _folders(path: Path) -> list[Path]:
 def _images(folder: Path) -> list[Path]:
     """All images below a folder, in order."""
     files: list[Path] = []
-    entries = _entries(folder)
+    entries = used_entries(folder)
     while entries:
         entry = entries.pop()
         if not entry.is_dir():
@@ -150,7 +135,7 @@ def _images(folder: Path) -> list[Path]:
         elif entry.resolve() in (entry.parent.resolve(), *entry.parent.resolve().parents):
             raise UserError(f"{entry} links to a folder that it is in: remove it")
         else:
-            entries += _entries(entry)
+            entries += used_entries(entry)
     files.sort()
     others = [str(file) for file in files if file.suffix.lower() not in SUFFIXES]
     if others:

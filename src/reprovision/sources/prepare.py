@@ -93,8 +93,8 @@ def find_doubts(info: DatasetInfo, train: np.ndarray) -> list[str]:
     brightest = max(int(train[rows].max()) for rows in chunks(len(train), prod(train.shape[1:])))
     if brightest < DARK:
         doubts.append(
-            f"no pixel is brighter than {brightest} of 255: where images of 16 bits hold 12, as "
-            "many cameras write them, set data.bits=12"
+            f"no pixel is brighter than {brightest} of 255: where grayscale images of 16 bits hold "
+            "12, as many cameras write them, set data.bits=12"
         )
     if missing := missing_characters([info.name, *info.classes]):
         doubts.append(

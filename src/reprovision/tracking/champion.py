@@ -6,6 +6,7 @@ MLflow's alias `champion` names it, so that `models:/NAME@champion` always loads
 
 import random
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from reprovision.comparison.formatting import count, named_p
 from reprovision.comparison.pairing import pair
 from reprovision.comparison.statistics import paired_difference
 from reprovision.core.errors import UserError
@@ -35,7 +37,7 @@ KEPT = 50
 """Former champions in the tag."""
 
 LOCK_TAG = "reprovision.changes_champion."
-ABANDONED = 120
+ABANDONED = 60
 """Seconds after which the holder of a lock is assumed to have been killed."""
 
 ALPHA = 0.05
@@ -67,11 +69,13 @@ def promote(params: Params, version: str | None = None, force: str | None = None
     with open_store(params.track.experiment, CHAMPION) as store:
         challenger = _find_challenger(store, params, version)
         require_loadable(challenger)
-        with _exclusive(store.client, name):
-            return _promote(store.client, challenger, force)
+        with _exclusive(store.client, name) as lock:
+            return _promote(store.client, challenger, force, lock)
 
 
-def _promote(client: MlflowClient, challenger: ModelVersion, force: str | None) -> Promotion:
+def _promote(
+    client: MlflowClient, challenger: ModelVersion, force: str | None, lock: str
+) -> Promotion:
     name, new = challenger.name, challenger.version
     champion = _find_champion(client, name)
     if champion and champion.version == new:
@@ -87,6 +91,7 @@ def _promote(client: MlflowClient, challenger: ModelVersion, force: str | None) 
             f"stays: {reason}; use more test images, or decide with --force"
         )
         return Promotion(False, message)
+    _require_lock(client, name, lock)
     # in this order, an interruption loses no champion
     if champion:
         _set_former(client, name, [*_former(client, name), str(champion.version)])
@@ -135,31 +140,45 @@ def _rollback(client: MlflowClient, name: str, version: str) -> str:
 
 
 @contextmanager
-def _exclusive(client: MlflowClient, name: str) -> Iterator[None]:
+def _exclusive(client: MlflowClient, name: str) -> Iterator[str]:
     """Waits until no other process, on any machine, changes the champion of a model.
 
     MLflow has no locks. Each process writes a tag of its own and then reads all of them: of two
     at once, at least one sees the other's, withdraws, and tries again after a random time. What a
     killed process has left is deleted after `ABANDONED` seconds.
+
+    Yields:
+        the tag, see `_require_lock`.
     """
     seen: dict[str, float] = {}
     while True:
         mine = f"{LOCK_TAG}{secrets.token_hex(4)}"
-        client.set_registered_model_tag(name, mine, "")
-        tags = client.get_registered_model(name).tags
-        others = [tag for tag in tags if tag.startswith(LOCK_TAG) and tag != mine]
-        if not others:
-            break
-        client.delete_registered_model_tag(name, mine)
+        try:
+            client.set_registered_model_tag(name, mine, "")
+            others = [tag for tag in _locks(client, name) if tag != mine]
+            if not others:
+                yield mine
+                return
+        finally:
+            client.delete_registered_model_tag(name, mine)
+        if not seen:
+            print(f"waiting for another promotion of {name} to end", file=sys.stderr)
         now = time.monotonic()
         for tag in others:
             if now - seen.setdefault(tag, now) > ABANDONED:
                 client.delete_registered_model_tag(name, tag)
         time.sleep(random.uniform(0.2, 2))
-    try:
-        yield
-    finally:
-        client.delete_registered_model_tag(name, mine)
+
+
+def _locks(client: MlflowClient, name: str) -> list[str]:
+    tags = client.get_registered_model(name).tags
+    return [tag for tag in tags if tag.startswith(LOCK_TAG)]
+
+
+def _require_lock(client: MlflowClient, name: str, lock: str) -> None:
+    """Raises a UserError where another process took this one, which was slow, for killed."""
+    if lock not in _locks(client, name):
+        raise UserError(f"another process has changed the champion of {name} meanwhile: try again")
 
 
 def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
@@ -171,8 +190,8 @@ def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
     """
     difference = paired_difference(fixed, regressed, images, 1 - ALPHA)
     reason = (
-        f"{100 * difference.value:+.2f} points of accuracy, {fixed:,} images fixed, {regressed:,} "
-        f"regressed, McNemar's exact test p = {difference.p:.2g}"
+        f"{100 * difference.value:+.2f} points of accuracy, {count(fixed, 'image')} fixed, "
+        f"{regressed:,} regressed, McNemar's exact test {named_p(difference.p)}"
     )
     return fixed > regressed and difference.p < ALPHA, reason
 

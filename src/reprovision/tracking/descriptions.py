@@ -4,9 +4,11 @@ import getpass
 import os
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from reprovision.core.errors import UserError
+from reprovision.core.files import workspace
 from reprovision.core.git import git_or_none, git_text_or_empty
 from reprovision.core.params import Params
 from reprovision.core.yaml_files import as_text, flatten, parse_section, parse_yaml
@@ -76,7 +78,8 @@ def how_to_keep() -> str:
     """A line on how to commit what the run has changed; that nothing has changed otherwise."""
     kept = (LOCK, PARAMS, RESULTS)
     commit = f"git add {' '.join(map(str, kept))} && git commit"
-    if name := os.environ.get("DVC_EXP_NAME"):
+    name = os.environ.get("DVC_EXP_NAME")
+    if name and Path.cwd().resolve() != workspace():
         return f"keep it  uv run dvc exp apply {name}, then {commit}"
     changed = git_text_or_empty("status", "--porcelain", "--", *map(str, kept))
     has_commit = git_text_or_empty("rev-parse", "HEAD")

@@ -25,7 +25,7 @@ from reprovision.core.params import Params
 from reprovision.data.dataset import load_info, load_split
 from reprovision.results.layout import ONNX_MODEL, PREPARED
 from reprovision.tracking.descriptions import describe, version_tags
-from reprovision.tracking.store import open_store
+from reprovision.tracking.store import open_store, translate_errors
 
 REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy")
 
@@ -134,7 +134,7 @@ def download_model(params: Params, uri: str) -> Path:
     Raises:
         UserError: MLflow can't be used, or has no such model.
     """
-    with open_store(params.track.experiment):
+    with open_store(params.track.experiment), translate_errors("try again"):
         return Path(mlflow.artifacts.download_artifacts(uri), ONNX_MODEL.name)
 
 

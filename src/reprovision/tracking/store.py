@@ -58,6 +58,7 @@ REMEDIES = (
         "set user and password in MLFLOW_TRACKING_URI",
     ),
     (r"error code 403|PERMISSION_DENIED|permission denied", "ask for the right to write there"),
+    ("alias .* not found", "see `uv run reprovision promote`, which sets the alias champion"),
     (r"INVALID_PARAMETER_VALUE", "change what it names in params.yaml"),
     (
         r"RESOURCE_DOES_NOT_EXIST|error code 404",

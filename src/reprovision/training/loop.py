@@ -159,5 +159,5 @@ def _translate_batch_norm_errors() -> Iterator[None]:
             raise
         raise UserError(
             "batch normalization cannot train on a batch of one image, which may be the last of "
-            "an epoch: use another train.batch_size, or model.conv.batch_norm=false"
+            "an epoch: use another train.batch_size"
         ) from error
