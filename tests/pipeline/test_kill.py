@@ -200,12 +200,15 @@ def test_leftovers_do_not_grow(project: Project) -> None:
 def _run_again(project: Project, *command: str) -> None:
     """Runs a command after a kill.
 
-    DVC may have been killed while it wrote a lock file of its own, which is not
+    DVC may have been killed while it wrote its own lock or dvc.lock, which is not
     atomic; then it refuses to start, and the README says what to delete.
     """
     done = project.run(*command, check=False)
     if done.returncode and "Unable to read RWLock-file" in done.stderr:
         (project.root / ".dvc" / "tmp" / "rwlock").unlink()
+        done = project.run(*command)
+    if done.returncode and "'./dvc.lock' validation failed" in done.stderr:
+        (project.root / "dvc.lock").unlink()
         done = project.run(*command)
     assert done.returncode == 0, done.stdout + done.stderr
 
