@@ -21,10 +21,32 @@ LAST_DIGIT = 2e-6
 """Of a probability with six digits; PyTorch and ONNX Runtime differ in the seventh."""
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, blank_template: Project) -> Project:
+    """A project that was trained on photos; change nothing in it."""
+
+    def build(root: Path) -> Project:
+        made = projects.copy(blank_template, root)
+        take_photos(made.root / "photos")
+        made.set_params(
+            **{"data.source": "photos", "data.image_size": [12, 16], "data.resize": "pad"},
+            **{"data.interpolation": "bicubic", "data.background": "gray"},
+        )
+        made.repro()
+        return made
+
+    return shared(tmp_path_factory, "trained", build)
+
+
+@pytest.fixture
+def photos(trained: Project) -> Path:
+    """The photos that it was trained on."""
+    return trained.root / "photos"
+
+
+def take_photos(folder: Path) -> None:
     """Photos of two classes as JPEG, of any size and orientation."""
-    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("photos") / "photos"
+    random = np.random.default_rng(0)
     for name, colour in (("ant", (170, 90, 60)), ("bee", (200, 180, 40))):
         (folder / name).mkdir(parents=True)
         for number in range(30):
@@ -34,23 +56,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             exif[0x0112] = 1 + number % 8
             path = folder / name / f"{number}.jpg"
             Image.fromarray(noise.astype(np.uint8)).save(path, exif=exif)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, blank_template: Project, photos: Path
-) -> Project:
-    """A project that was trained on the photos."""
-    import project as projects
-
-    made = projects.copy(blank_template, tmp_path_factory.mktemp("trained"))
-    made.set_params(
-        **{"data.source": str(photos), "data.image_size": [12, 16], "data.resize": "pad"},
-        **{"data.interpolation": "bicubic", "data.background": "gray"},
-    )
-    made.repro()
-    return made
 
 
 def results(project: Project) -> Predictions:
