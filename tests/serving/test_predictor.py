@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import project as projects
 import pytest
+from conftest import shared
 from PIL import Image
 from project import ROOT, Project
 
