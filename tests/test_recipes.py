@@ -206,6 +206,8 @@ def test_an_unknown_recipe_prints_no_flags_and_trains_nothing(
     assert done.stderr.startswith("error: there is no recipe cnn1: choose one of fast, ")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_recipes_can_run_one_after_another_in_one_workspace(make_project: MakeProject) -> None:
     # DVC writes params.yaml anew each time, and can't empty a list that it has written
     project = make_project()

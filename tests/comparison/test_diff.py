@@ -437,6 +437,8 @@ def test_a_real_change_is_shown_with_thumbnails_and_curves_in_one_file(
     assert not {"link", "script", "iframe"} & {tag for tag, _ in tags}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_experiment_is_found_by_its_name(make_project: MakeProject) -> None:
     project = make_project(reproduced=True)
     project.exp("run", "--name", "faster", "-S", "train.lr=0.03")

@@ -50,6 +50,8 @@ def test_without_a_change_the_script_has_nothing_to_do_and_passes(reproduced: Pr
     assert "Running stage" not in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_what_a_remote_holds_is_pulled_and_not_reproduced(
     make_project: MakeProject, tmp_path: Path
 ) -> None:

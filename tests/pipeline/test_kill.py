@@ -57,6 +57,8 @@ def test_every_stage_can_be_killed(project: Project, reproduced_template: Projec
     _assert_whole(project, reproduced_template, several=True)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_training_resumes_after_the_last_whole_epoch(make_project: MakeProject) -> None:
     killed, undisturbed = (make_project(**{"train.epochs": 40}) for _ in range(2))
     undisturbed.repro("train")
@@ -73,6 +75,8 @@ def test_training_resumes_after_the_last_whole_epoch(make_project: MakeProject) 
     assert not list((killed.root / ".resume").iterdir())
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_stage_that_outlives_its_dvc_does_no_harm(
     make_project: MakeProject, reproduced_template: Project
 ) -> None:

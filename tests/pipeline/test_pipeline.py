@@ -90,6 +90,8 @@ def test_a_clone_elsewhere_makes_the_same_bytes_and_its_own_record(
     assert len(clone.runs()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_forced_run_makes_the_same_bytes_and_keeps_one_record(reproduced: Project) -> None:
     before = reproduced.outputs()
     (run,) = reproduced.runs()
@@ -103,6 +105,8 @@ def test_a_forced_run_makes_the_same_bytes_and_keeps_one_record(reproduced: Proj
     assert len(reproduced.mlflow().search_model_versions()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_experiment_can_be_compared_and_taken_back(reproduced: Project) -> None:
     before = reproduced.outputs()
     output = reproduced.exp("run", "--name", "slower", "-S", "train.lr=0.01").stdout

@@ -87,6 +87,8 @@ def test_for_a_store_of_another_version_of_mlflow_the_error_names_the_command_th
 # ---- sync
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_sync_fills_a_new_store_once(reproduced: Project) -> None:
     known = contents(reproduced)
     reproduced.env["MLFLOW_TRACKING_URI"] = f"sqlite:///{reproduced.root / 'new.db'}"
