@@ -37,7 +37,8 @@ def render(comparison: Comparison, outcome: Outcome | None) -> str:
         outcome=outcome,
         formatting=formatting,
         pictured=images is not None,
-        has_remote=has_remote(Path.cwd()),
+        # asking DVC takes half a second
+        has_remote=images is None and has_remote(Path.cwd()),
         groups=[
             (title, [_data_uri(images[i]) if images is not None else "" for i in indices], table)
             for title, indices, table in formatting.disagreements(comparison, IMAGES)

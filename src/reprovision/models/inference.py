@@ -1,8 +1,8 @@
 """Predictions and scores of a classifier over many images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -28,10 +28,7 @@ def predict(classifier: Classifier, images: Tensor, batch_size: int) -> Tensor:
 
     The classifier is left in evaluation mode.
     """
-    classifier.eval()
-    batches = images.split(batch_size)
-    logits = [classifier(batch.to(classifier.device)).float().cpu() for batch in batches]
-    return torch.cat(logits) if logits else torch.empty(0)
+    return _in_batches(classifier, classifier, images, batch_size)
 
 
 @torch.inference_mode()
@@ -40,11 +37,21 @@ def compute_features(classifier: Classifier, split: Split) -> Split:
 
     The classifier is left in evaluation mode.
     """
+    if not len(split):
+        return split
+    images = torch.from_numpy(split.images)
+    features = _in_batches(classifier, classifier.features, images, FEATURES_BATCH)
+    return Split(features.numpy(), split.labels)
+
+
+def _in_batches(
+    classifier: Classifier, compute: Callable[[Tensor], Tensor], images: Tensor, batch_size: int
+) -> Tensor:
+    """What a part of the classifier computes, float32 on the CPU, in evaluation mode."""
     classifier.eval()
-    batches = torch.from_numpy(split.images).split(FEATURES_BATCH)
-    found = [classifier.features(batch.to(classifier.device)).float().cpu() for batch in batches]
-    empty = np.empty((0, 1), np.float32)
-    return Split(torch.cat(found).numpy() if len(split) else empty, split.labels)
+    batches = images.split(batch_size)
+    found = [compute(batch.to(classifier.device)).float().cpu() for batch in batches]
+    return torch.cat(found) if found else torch.empty(0)
 
 
 def score(classifier: Classifier, split: Split, batch_size: int) -> Scores:

@@ -20,7 +20,7 @@ def part_of_files(files: Sequence[Path], labels: np.ndarray, root: Path) -> Part
     """A part whose images are files below a root, with labels (N,) int64."""
     return Part(
         labels,
-        origin=lambda row: one_line(files[row].relative_to(root)),
+        origin=lambda row: _one_line(files[row].relative_to(root)),
         read=lambda how: _read(files, how),
     )
 
@@ -79,7 +79,7 @@ def _read(files: Sequence[Path], how: Preprocessing) -> Iterator[np.ndarray]:
         )
 
 
-def one_line(path: Path) -> str:
+def _one_line(path: Path) -> str:
     """A file's name on one line of valid UTF-8, neither of which file systems guarantee."""
     text = path.as_posix().encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else repr(text)[1:-1]

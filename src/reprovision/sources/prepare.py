@@ -90,11 +90,11 @@ def find_doubts(info: DatasetInfo, train: np.ndarray) -> list[str]:
     count = sum(info.splits["val"].counts)
     if 0 < count < FEW:
         doubts.append(f"{count} val images are too few to choose an epoch or params by")
-    brightest = max(int(train[rows].max()) for rows in chunks(len(train), prod(train.shape[1:])))
-    if brightest < DARK:
+    # one bright image in the first chunk is enough to know
+    if all(train[rows].max() < DARK for rows in chunks(len(train), prod(train.shape[1:]))):
         doubts.append(
-            f"no pixel is brighter than {brightest} of 255: where grayscale images of 16 bits hold "
-            "12, as many cameras write them, set data.bits=12"
+            f"no pixel is brighter than {train.max()} of 255: where grayscale images of 16 bits "
+            "hold 12, as many cameras write them, set data.bits=12"
         )
     if missing := missing_characters([info.name, *info.classes]):
         doubts.append(

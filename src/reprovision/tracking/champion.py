@@ -117,11 +117,11 @@ def rollback(params: Params, version: str | None = None) -> str:
             raise UserError(f"model {name} has no champion: see `uv run reprovision promote`")
         wanted = version or str(champion.version)
         repeat = f"run `uv run reprovision rollback {wanted}`, which changes nothing twice"
-        with translate_errors(repeat), _exclusive(store.client, name):
-            return _rollback(store.client, name, wanted)
+        with translate_errors(repeat), _exclusive(store.client, name) as lock:
+            return _rollback(store.client, name, wanted, lock)
 
 
-def _rollback(client: MlflowClient, name: str, version: str) -> str:
+def _rollback(client: MlflowClient, name: str, version: str, lock: str) -> str:
     champion = _find_champion(client, name)
     current = str(champion.version) if champion else "none"
     if current != version:
@@ -133,6 +133,7 @@ def _rollback(client: MlflowClient, name: str, version: str) -> str:
             f"version {version} of model {name} has no predecessor as champion: choose a "
             "version with `uv run reprovision promote VERSION --force`"
         )
+    _require_lock(client, name, lock)
     # in this order, an interruption between the two leaves a valid state
     client.set_registered_model_alias(name, CHAMPION, former[-1])
     _set_former(client, name, former[:-1])
