@@ -35,6 +35,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32), _number]
 Positive = Annotated[float, Field(gt=0, le=1e9), _number]
 NonNegative = Annotated[float, Field(ge=0, le=1e9), _number]
 Fraction = Annotated[float, Field(ge=0, lt=1), _number]
+Probability = Annotated[float, Field(ge=0, le=1), _number]
 ProperFraction = Annotated[float, Field(gt=0, lt=1), _number]
 Name = Annotated[str, Field(min_length=1)]
 Side = Annotated[int, Field(ge=4, le=1024), _number]
@@ -42,6 +43,9 @@ Side = Annotated[int, Field(ge=4, le=1024), _number]
 
 class DataParams(Section):
     source: Name
+    classes: Annotated[list[Name], Field(min_length=2)] | None
+    group: Name | None
+    on_bad_image: Literal["fail", "skip"]
     image_size: Side | tuple[Side, Side] | None
     resize: Literal["crop", "squash", "pad"]
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
@@ -85,6 +89,8 @@ class ConvParams(Section):
     padding: Literal["valid", "same"]
     layers_per_stage: Annotated[int, Field(ge=1, le=100), _number]
     batch_norm: bool
+    residual: bool
+    global_pool: bool | Literal["auto"]
 
     @model_validator(mode="after")
     def _one_value_per_stage(self) -> Self:
@@ -134,11 +140,20 @@ class AugmentParams(Section):
     scale: Fraction
     shear: Annotated[float, Field(ge=0, lt=90), _number]
     flip: bool
+    crop: Fraction
+    brightness: Fraction
+    contrast: Fraction
+    saturation: Fraction
+    hue: Annotated[float, Field(ge=0, le=0.5), _number]
+    erase: Probability
+    mixup: NonNegative
+    cutmix: NonNegative
 
 
 class TrainParams(Section):
     epochs: Count
     batch_size: Count
+    accumulate: Count
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
     lr: Positive
     muon_lr: Positive
@@ -146,17 +161,21 @@ class TrainParams(Section):
     nesterov: bool
     betas: tuple[Fraction, Fraction]
     weight_decay: NonNegative
+    clip_norm: Positive | None
     schedule: Literal["constant", "cosine", "one_cycle", "step"]
     warmup: Fraction
     step_epochs: Count
     step_factor: Annotated[float, Field(gt=0, le=1), _number]
     loss: Literal["cross_entropy", "softmax_cross_entropy"]
     label_smoothing: Fraction
+    balance: Literal["none", "loss", "sampler"]
     ema: Fraction
     augment: AugmentParams
     freeze: Literal["none", "backbone"]
+    freeze_epochs: Count | None
     backbone_lr: Positive
     keep: Literal["best", "last"]
+    patience: Count | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
     threads: Threads | Literal["auto"]
@@ -174,6 +193,8 @@ class EvaluateParams(Section):
     confidence: ProperFraction
     bins: Annotated[int, Field(ge=2, le=100), _number]
     mistakes: Count
+    top_k: Count
+    flip: bool
 
 
 class ExportParams(Section):

@@ -21,7 +21,7 @@ from reprovision.core.yaml_files import Section
 from reprovision.data.dataset import DatasetInfo
 from reprovision.models.classifier import Classifier, build_model
 
-VERSION = 2
+VERSION = 3
 
 
 class CheckpointHeader(Section):
