@@ -19,7 +19,7 @@ def main() -> None:
     counts = ", ".join(f"{sum(split.counts):,} {name}" for name, split in info.splits.items())
     size = "x".join(str(side) for side in info.shape)
     print(f"{info.name}: {counts} images of {size} (channels, height, width)")
-    for doubt in find_doubts(info, train.images):
+    for doubt in (*source.remarks, *find_doubts(info, train.images)):
         print(f"warning: {doubt}")
 
 

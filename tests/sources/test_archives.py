@@ -44,8 +44,12 @@ def store(path: Path, content: bytes) -> dict[str, str]:
     return {"file": path.name, "md5": hashlib.md5(content).hexdigest()}
 
 
+def unexpected(row: int, reason: str) -> None:
+    raise AssertionError(f"{row}: {reason}")
+
+
 def pixels(part: Part, how: Preprocessing) -> np.ndarray:
-    return np.concatenate(list(part.read(how)))
+    return np.concatenate([p for _, p in part.read(how, np.arange(len(part.labels)), unexpected)])
 
 
 Describe = Callable[..., Path]

@@ -1,17 +1,24 @@
-"""A source is a path: a YAML descriptor (data/mnist.yaml, ...) or a folder of images."""
+"""A source is a path: a YAML descriptor (data/mnist.yaml, ...) or a folder of images.
+
+The images of a folder lie in one folder per class, or a table in it lists them.
+"""
 
 from pathlib import Path
 
 from reprovision.core.errors import UserError
 from reprovision.core.validation_errors import short
 from reprovision.core.yaml_files import load_yaml, parse_section
+from reprovision.images.files import SUFFIXES
 from reprovision.sources.cifar import CifarDescriptor
 from reprovision.sources.digits import DigitsDescriptor
 from reprovision.sources.folder import open_folder
 from reprovision.sources.idx import IdxDescriptor
 from reprovision.sources.source import Part, Source
+from reprovision.sources.table import TABLES, find_table, open_table
 
 __all__ = ["Part", "Source", "open_source"]
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 DESCRIPTORS: dict[str, type[DigitsDescriptor | IdxDescriptor | CifarDescriptor]] = {
     "digits": DigitsDescriptor,
@@ -32,13 +39,24 @@ def open_source(path: str | Path, downloads: Path) -> Source:
     """
     path = Path(path)
     if path.is_dir():
-        return open_folder(path)
+        table = find_table(path)
+        return open_table(path, table) if table else open_folder(path)
     if not path.exists():
         known = ", ".join(str(p) for p in sorted(path.parent.glob("*.yaml"))) or "none there"
         raise UserError(
             f"data.source is {path}, which does not exist: use a descriptor ({known}) "
             "or a folder of images that Git or DVC tracks"
         )
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        raise UserError(
+            f"data.source is the table {path}: use its folder, {path.parent}, so that DVC sees "
+            "when an image changes"
+        )
+    if suffix in ARCHIVES:
+        raise UserError(f"data.source is the archive {path}: unpack it, and use the folder")
+    if suffix in SUFFIXES:
+        raise UserError(f"data.source is the image {path}: use a folder of images")
     tree = load_yaml(path)
     chosen = tree.get("format") if isinstance(tree, dict) else None
     if not isinstance(chosen, str) or chosen not in DESCRIPTORS:

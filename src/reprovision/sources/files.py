@@ -1,7 +1,7 @@
 """Image files as parts of a source: read in chunks by several threads, whatever their number."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,31 +10,42 @@ import numpy as np
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
 from reprovision.images.preprocessing import ImageError, Preprocessing, image_size, preprocess
-from reprovision.sources.source import Part
+from reprovision.sources.digests import digest_of_content
+from reprovision.sources.source import Part, Pixels, Report
 
 LARGEST_COMMON = 1024
 """Side of images, in pixels, up to which their common size is taken without being asked for."""
 
 
-def part_of_files(files: Sequence[Path], labels: np.ndarray, root: Path) -> Part:
-    """A part whose images are files below a root, with labels (N,) int64."""
+def part_of_files(
+    files: Sequence[Path],
+    labels: np.ndarray,
+    root: Path,
+    columns: Mapping[str, Sequence[str]] | None = None,
+) -> Part:
+    """A part whose images are files below a root; see `Part` for the other arguments."""
     return Part(
         labels,
         origin=lambda row: _one_line(files[row].relative_to(root)),
-        read=lambda how: _read(files, how),
+        read=lambda how, rows, report: _read(files, how, rows, report),
+        digests=lambda: _digests(files),
+        columns=columns or {},
     )
 
 
 def common_size(files: Sequence[Path], name: str) -> tuple[int, int]:
-    """Height and width of all images, from their headers.
+    """Height and width of all images that can be read, from their headers.
 
     Raises:
-        UserError: they differ, are very large, or can't be read.
+        UserError: they differ, or are very large, or none can be read.
     """
     found: dict[tuple[int, int], Path] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for size, file in zip(pool.map(_size, files), files, strict=True):
-            found.setdefault(size, file)
+            if size:
+                found.setdefault(size, file)
+    if not found:
+        raise UserError(f"none of the images in {name} can be read: is it the right folder?")
     (height, width), first = min(found.items())
     if len(found) > 1:
         (most_high, most_wide), last = max(found.items())
@@ -51,32 +62,47 @@ def common_size(files: Sequence[Path], name: str) -> tuple[int, int]:
     return height, width
 
 
-def _size(file: Path) -> tuple[int, int]:
+def _size(file: Path) -> tuple[int, int] | None:
+    """None for what can't be read, which is named later, with all others."""
     try:
         return image_size(file)
-    except ImageError as error:
-        raise UserError(f"{file} can't be read ({error}): repair or remove it") from error
+    except ImageError:
+        return None
 
 
-def _read(files: Sequence[Path], how: Preprocessing) -> Iterator[np.ndarray]:
-    """Yields all images in chunks (n, C, H, W); raises a UserError that lists unreadable ones."""
-    bad: list[str] = []
+def _read(files: Sequence[Path], how: Preprocessing, rows: np.ndarray, report: Report) -> Pixels:
+    """Yields the images of some rows, in chunks; those that can't be read are reported."""
 
-    def read(file: Path) -> np.ndarray:
+    def read(row: int) -> np.ndarray | None:
         try:
-            return preprocess(file, how)
+            return preprocess(files[row], how)
         except ImageError as error:
-            bad.append(f"{file} ({error})")
-            return np.zeros(how.shape, np.uint8)
+            report(row, str(error))
+            return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for rows in chunks(len(files), how.bytes):
-            yield np.stack(list(pool.map(read, files[rows])))
-    if bad:
-        raise UserError(
-            f"{len(bad)} of {len(files)} images can't be read: {first_ten(sorted(bad))}: "
-            "repair or remove them"
-        )
+        for part in chunks(len(rows), how.bytes):
+            found = list(pool.map(read, rows[part].tolist()))
+            images = [image for image in found if image is not None]
+            readable = np.array([image is not None for image in found])
+            yield rows[part][readable], np.stack(images) if images else _none(how)
+
+
+def _none(how: Preprocessing) -> np.ndarray:
+    return np.empty((0, *how.shape), np.uint8)
+
+
+def _digests(files: Sequence[Path]) -> np.ndarray:
+    """(N,) uint64, of the files' content; of one that can't be read, of nothing."""
+
+    def digest(file: Path) -> int:
+        try:
+            return digest_of_content(file.read_bytes())
+        except OSError:
+            return digest_of_content(b"")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.fromiter(pool.map(digest, files), np.uint64, len(files))
 
 
 def _one_line(path: Path) -> str:

@@ -14,17 +14,7 @@ from reprovision.data.dataset import SplitName
 from reprovision.images.files import SUFFIXES, used_entries
 from reprovision.sources.files import common_size, first_ten, part_of_files
 from reprovision.sources.source import Part, Source
-
-SPLIT_NAMES: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What people call the folders of splits, in any case."""
+from reprovision.sources.table import SPLIT_NAMES
 
 
 def open_folder(path: Path) -> Source:

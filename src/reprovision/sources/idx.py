@@ -27,7 +27,8 @@ from reprovision.sources.archives import (
     ensure_downloaded,
     translate_errors,
 )
-from reprovision.sources.source import Part, Source, fit_arrays
+from reprovision.sources.digests import digests_of
+from reprovision.sources.source import Part, Pixels, Report, Source, fit_arrays
 
 MAX_COUNT, MAX_SIDE = 100_000_000, 4096
 """More images or pixels are refused: no dataset has them, but a few bytes can claim them."""
@@ -83,13 +84,21 @@ class IdxDescriptor(Section):
         if labels.max() >= len(self.classes):
             raise UserError(f"{labels_file.name} has labels that are not below {len(self.classes)}")
 
-        def read(how: Preprocessing) -> Iterator[np.ndarray]:
+        def read(how: Preprocessing, rows: np.ndarray, report: Report) -> Pixels:
+            start = 0
             for chunk in images.read(how.bytes):
-                upright = chunk.swapaxes(1, 2) if self.transposed else chunk
-                yield fit_arrays(upright[:, None], how)
+                wanted = rows[(rows >= start) & (rows < start + len(chunk))]
+                # most often all of them are
+                chosen = chunk if len(wanted) == len(chunk) else chunk[wanted - start]
+                upright = chosen.swapaxes(1, 2) if self.transposed else chosen
+                yield wanted, fit_arrays(upright[:, None], how)
+                start += len(chunk)
+
+        def digests() -> np.ndarray:
+            return digests_of(image.data for chunk in images.read() for image in chunk)
 
         height, width = reversed(size) if self.transposed else size
-        return Part(labels, f"{prefix}/{{}}".format, read), (height, width)
+        return Part(labels, f"{prefix}/{{}}".format, read, digests), (height, width)
 
     def _file(self, file: Archive | str, rank: int, folder: Path) -> "_IdxFile":
         if isinstance(file, Archive):

@@ -11,8 +11,9 @@ bounded whatever their number, with plain writes, so that a full disk is an erro
 """
 
 import io
+import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -33,13 +34,9 @@ from reprovision.data.dataset import (
 )
 from reprovision.images.fonts import missing_characters
 from reprovision.images.preprocessing import Preprocessing
-from reprovision.sources.source import Part, Source
-from reprovision.sources.splits import stratified_choice
-
-TEST_SEED = 0
-"""The test images do not depend on params, so that results stay comparable."""
-
-TRAIN, VAL, TEST, LEFT_OUT = 0, 1, 2, -1
+from reprovision.sources.files import first_ten
+from reprovision.sources.source import Part, Source, choose_classes
+from reprovision.sources.splits import LEFT_OUT, TRAIN, assign
 
 FEW = 20
 """Validation images, of which a single one is 5 points of accuracy or more."""
@@ -55,14 +52,17 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
         UserError: an image can't be read, or there are too few images for the splits.
     """
     how = _preprocessing(source, params)
-    assigned = _assign(source, params)
-    writers = []
-    for index, split in enumerate(SPLITS):
-        count = sum(int(np.count_nonzero(splits == index)) for _, splits in assigned)
-        writers.append(_SplitWriter(folder / split, count, how.shape))
+    if params.classes:
+        source = choose_classes(source, params.classes)
+    writers = [_SplitWriter(folder / split, how.shape) for split in SPLITS]
+    bad: list[str] = []
+    assigned = assign(source, params)
     for part, splits in assigned:
-        _stream(part, splits, how, writers)
+        _stream(part, splits, how, writers, bad)
+    images = sum(int((splits != LEFT_OUT).sum()) for _, splits in assigned)
+    _check_bad(bad, images, source.name, params.on_bad_image)
     infos = [writer.finish(len(source.classes), writers[TRAIN]) for writer in writers]
+    _check_classes(source.classes, infos[TRAIN].counts)
     mean, std = _normalization(params, open_array(folder / "train" / "images.npy"))
     info = DatasetInfo(
         name=source.name,
@@ -120,56 +120,44 @@ def _preprocessing(source: Source, params: DataParams) -> Preprocessing:
     )
 
 
-def _assign(source: Source, params: DataParams) -> list[tuple[Part, np.ndarray]]:
-    """Each part of the source, with the index of the split that each of its images goes to."""
-    train = np.full(len(source.train.labels), TRAIN)
-    if source.test is None:
-        _move(source.train, train, TEST, params.test_fraction, TEST_SEED)
-        _limit(source.train, train, TEST, params.limit, TEST_SEED)
-    _limit(source.train, train, TRAIN, params.limit, params.split_seed)
-    if source.val is None and params.val_fraction > 0:
-        _move(source.train, train, VAL, params.val_fraction, params.split_seed)
-    assigned = [(source.train, train)]
-    for part, split in ((source.val, VAL), (source.test, TEST)):
-        if part is not None:
-            splits = np.full(len(part.labels), split)
-            _limit(part, splits, split, params.limit, TEST_SEED)
-            assigned.append((part, splits))
-    return assigned
-
-
-def _limit(part: Part, splits: np.ndarray, split: int, limit: int | None, seed: int) -> None:
-    """Leaves out a stratified share of a split, so that `limit` of its images remain."""
-    pool = np.flatnonzero(splits == split)
-    if limit is not None and limit < len(pool):
-        kept = stratified_choice(part.labels[pool], limit, seed)
-        splits[pool[~kept]] = LEFT_OUT
-
-
-def _move(part: Part, splits: np.ndarray, target: int, fraction: float, seed: int) -> None:
-    """Moves a stratified share of a part's training images to another split."""
-    pool = np.flatnonzero(splits == TRAIN)
-    count = round(len(pool) * fraction)
-    if not 0 < count < len(pool):
-        raise UserError(
-            f"{len(pool)} images are too few to set {fraction:.0%} apart for {SPLITS[target]}: "
-            "add images, or change data.limit, data.val_fraction or data.test_fraction"
-        )
-    splits[pool[stratified_choice(part.labels[pool], count, seed)]] = target
-
-
 def _stream(
-    part: Part, splits: np.ndarray, how: Preprocessing, writers: list["_SplitWriter"]
+    part: Part,
+    splits: np.ndarray,
+    how: Preprocessing,
+    writers: list["_SplitWriter"],
+    bad: list[str],
 ) -> None:
-    start = 0
-    for chunk in part.read(how):
-        rows = np.arange(start, start + len(chunk))
+    def report(row: int, reason: str) -> None:
+        bad.append(f"{part.origin(row)} ({reason})")
+
+    for rows, pixels in part.read(how, np.flatnonzero(splits != LEFT_OUT), report):
         for index, writer in enumerate(writers):
             chosen = splits[rows] == index
             origins = map(part.origin, rows[chosen].tolist())
-            writer.append(chunk[chosen], part.labels[rows[chosen]], origins)
-        start += len(chunk)
-    assert start == len(splits), "a part yields all its images"
+            writer.append(pixels[chosen], part.labels[rows[chosen]], origins)
+
+
+def _check_bad(bad: list[str], images: int, name: str, action: str) -> None:
+    """Raises a UserError that names unreadable images, or warns of them, by `data.on_bad_image`."""
+    if not bad:
+        return
+    found = f"{len(bad):,} of {images:,} images in {name} can't be read"
+    if action == "fail":
+        raise UserError(
+            f"{found}: repair or remove them, or set data.on_bad_image=skip to leave them out: "
+            f"{first_ten(sorted(bad))}"
+        )
+    print(f"warning: {found} and are left out: {first_ten(sorted(bad))}", file=sys.stderr)
+
+
+def _check_classes(classes: Sequence[str], counts: Sequence[int]) -> None:
+    """Raises a UserError where there is nothing to learn a class from."""
+    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if empty:
+        raise UserError(
+            f"there are no training images of {first_ten(empty)}: add some, or leave the class out "
+            "with data.classes"
+        )
 
 
 def _normalization(
@@ -201,16 +189,16 @@ def _open_new(path: Path) -> BinaryIO:
 class _SplitWriter:
     """Writes one split as its images arrive."""
 
-    def __init__(self, folder: Path, count: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.shape = shape
         self.labels: list[np.ndarray] = [np.empty(0, np.int64)]
         # 64 bits of each image's pixels: two different images in a million collide once in 10^7
         self.hashes = array("q")
         self.images = _open_new(folder / "images.npy")
         self.origins = _open_new(folder / "origins.txt")
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-        np.lib.format.write_array_header_1_0(self.images, header)
+        self._write_header(0)
 
     def append(self, images: np.ndarray, labels: np.ndarray, origins: Iterable[str]) -> None:
         with with_filename(self.folder):
@@ -220,10 +208,12 @@ class _SplitWriter:
         self.hashes.extend(hash(image.tobytes()) for image in images)
 
     def finish(self, classes: int, train: "_SplitWriter") -> SplitInfo:
+        labels, content = np.concatenate(self.labels), io.BytesIO()
         with with_filename(self.folder):
+            self.images.seek(0)
+            self._write_header(len(labels))
             self.images.close()
             self.origins.close()
-        labels, content = np.concatenate(self.labels), io.BytesIO()
         np.save(content, labels)
         write_bytes(self.folder / "labels.npy", content.getvalue())
         return SplitInfo(
@@ -232,6 +222,11 @@ class _SplitWriter:
             origins=digest_of_file(self.folder / "origins.txt"),
             in_train=0 if self is train else self._count_in(set(train.hashes)),
         )
+
+    def _write_header(self, count: int) -> None:
+        """Writes the header of a .npy file, which has the same length for any count."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *self.shape)}
+        np.lib.format.write_array_header_1_0(self.images, header)
 
     def _count_in(self, hashes: set[int]) -> int:
         return sum(found in hashes for found in self.hashes)
