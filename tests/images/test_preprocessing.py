@@ -55,7 +55,7 @@ def test_the_colour_that_a_png_declares_transparent_is_white(
 def test_an_image_is_not_called_damaged_if_memory_ran_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(*_: object) -> None:
+    def no_memory(*_: object, **__: object) -> None:
         raise MemoryError
 
     Image.new("RGB", (12, 10)).save(tmp_path / "good.png")

@@ -73,9 +73,13 @@ def _find_splits(path: Path) -> dict[SplitName, Path]:
 
 def _look_like_splits(folders: Sequence[Path]) -> bool:
     """Whether all hold the same two or more folders, and nothing else."""
-    held = [sorted(entry.name for entry in used_entries(folder)) for folder in folders]
-    only_folders = all(entry.is_dir() for folder in folders for entry in used_entries(folder))
-    return only_folders and len(held) > 1 and len(held[0]) > 1 and held.count(held[0]) == len(held)
+    held = []
+    for folder in folders:
+        entries = used_entries(folder)
+        if not all(entry.is_dir() for entry in entries):
+            return False
+        held.append([entry.name for entry in entries])
+    return len(held) > 1 and len(held[0]) > 1 and held.count(held[0]) == len(held)
 
 
 def _list_images(part: Path, classes: Sequence[str]) -> list[list[Path]]:

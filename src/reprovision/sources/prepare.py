@@ -16,9 +16,10 @@ from array import array
 from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import numpy as np
+from tqdm import tqdm
 
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file, with_filename, write_bytes
@@ -57,9 +58,10 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
     writers = [_SplitWriter(folder / split, how.shape) for split in SPLITS]
     bad: list[str] = []
     assigned = assign(source, params)
-    for part, splits in assigned:
-        _stream(part, splits, how, writers, bad)
     images = sum(int((splits != LEFT_OUT).sum()) for _, splits in assigned)
+    with tqdm(total=images, unit=" images", leave=False, disable=None) as bar:
+        for part, splits in assigned:
+            _stream(part, splits, how, writers, bad, bar)
     _check_bad(bad, images, source.name, params.on_bad_image)
     infos = [writer.finish(len(source.classes), writers[TRAIN]) for writer in writers]
     _check_classes(source.classes, infos[TRAIN].counts)
@@ -126,6 +128,7 @@ def _stream(
     how: Preprocessing,
     writers: list["_SplitWriter"],
     bad: list[str],
+    bar: "tqdm[NoReturn]",
 ) -> None:
     def report(row: int, reason: str) -> None:
         bad.append(f"{part.origin(row)} ({reason})")
@@ -135,6 +138,7 @@ def _stream(
             chosen = splits[rows] == index
             origins = map(part.origin, rows[chosen].tolist())
             writer.append(pixels[chosen], part.labels[rows[chosen]], origins)
+        bar.update(len(rows))
 
 
 def _check_bad(bad: list[str], images: int, name: str, action: str) -> None:
