@@ -161,6 +161,42 @@ def predict(images: tuple[Path, ...], model: str | None, top: int, as_json: bool
 
 
 @main.command()
+@click.argument("model")
+@click.option("--source", required=True, help="A descriptor or a folder, as data.source.")
+@click.option(
+    "--set-apart", is_flag=True, help="Take only the images that prepare sets apart for testing."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Also write test.json, predictions.csv and classes.csv.",
+)
+def evaluate(model: str, source: str, set_apart: bool, out: Path | None) -> None:
+    """Test a MODEL on images of another source.
+
+    MODEL is a checkpoint (.safetensors), an exported model, or e.g. models:/NAME@champion in
+    MLflow. It sees the images as it did in training. Taken are the source's own test images, or,
+    where it has none, all of its images: of the source that the model was trained on, use
+    --set-apart.
+    """
+    from reprovision.core.params import load_params
+    from reprovision.evaluation.command import evaluate as show
+
+    show(load_params(), _local_model(model), source, set_apart, out)
+
+
+def _local_model(model: str) -> Path:
+    """The file of a model; one in MLflow is downloaded."""
+    if not model.startswith("models:/"):
+        return Path(model)
+    from reprovision.core.params import load_params
+    from reprovision.tracking.models import download_model
+
+    return download_model(load_params(), model)
+
+
+@main.command()
 @click.option("--mlflow", is_flag=True, help="Rank MLflow's runs instead of DVC's experiments.")
 @click.option("--metric", default="accuracy", show_default=True, help="Of results/test.json.")
 def leaderboard(mlflow: bool, metric: str) -> None:

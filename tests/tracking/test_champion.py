@@ -137,12 +137,26 @@ def test_force_overrides_the_test_and_its_reason_is_kept(here: Project) -> None:
     assert tags["reprovision.promoted"] == "forced: licensed data"
 
 
-def test_versions_tested_on_other_images_are_not_compared(here: Project) -> None:
+def test_the_champion_is_evaluated_anew_on_another_test_set(here: Project) -> None:
+    promote("3")
+    here.exp("run", "-S", "data.limit=200", "-S", "data.image_size=12")
+    promotion = promote()
+    assert promotion.is_champion
+    assert champion(here) == "4"
+    assert "against version 3, evaluated anew on the images of this test set, +" in (
+        promotion.message
+    )
+    # and the other way round: version 1 sees 8x8 pixels, as it was trained
+    again = promote("1")
+    assert not again.is_champion or "decide" in again.message
+
+
+def test_a_test_set_that_is_not_here_can_t_be_used(here: Project) -> None:
     promote("3")
     client = here.mlflow()
     run_id = client.get_model_version(NAME, "1").run_id
     client.set_tag(run_id, "reprovision.test_set", "of other images")
-    with pytest.raises(UserError, match="tested on different images"):
+    with pytest.raises(UserError, match=r"whose test images are not in the workspace: apply its"):
         promote("1")
     assert champion(here) == "3"
 

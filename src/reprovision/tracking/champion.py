@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -22,11 +23,14 @@ from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params
 from reprovision.data.dataset import load_info
+from reprovision.evaluation.testing import images_set_apart, measure_on, open_model
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
-from reprovision.results.layout import CHECKPOINT, PREPARED
+from reprovision.results.layout import CHECKPOINT, PREPARED, downloads
 from reprovision.results.run import Run
-from reprovision.tracking.models import require_loadable
+from reprovision.sources import Source, open_source
+from reprovision.sources.source import choose_classes
+from reprovision.tracking.models import download_model, require_loadable
 from reprovision.tracking.runs import to_run
 from reprovision.tracking.store import Store, open_store, translate_errors
 
@@ -62,7 +66,7 @@ def promote(params: Params, version: str | None = None, force: str | None = None
         force: a reason to promote it whatever the test says; a tag of the version keeps it.
 
     Raises:
-        UserError: there is no such version, it was tested on other images than the champion, or
+        UserError: there is no such version, the champion can't be tested on the same images, or
             MLflow can't be used.
     """
     name = params.registered_model
@@ -70,11 +74,15 @@ def promote(params: Params, version: str | None = None, force: str | None = None
         challenger = _find_challenger(store, params, version)
         require_loadable(challenger)
         with _exclusive(store.client, name) as lock:
-            return _promote(store.client, challenger, force, lock)
+            return _promote(store.client, params, challenger, force, lock)
 
 
 def _promote(
-    client: MlflowClient, challenger: ModelVersion, force: str | None, lock: str
+    client: MlflowClient,
+    params: Params,
+    challenger: ModelVersion,
+    force: str | None,
+    lock: str,
 ) -> Promotion:
     name, new = challenger.name, challenger.version
     champion = _find_champion(client, name)
@@ -84,7 +92,7 @@ def _promote(
     if force is not None:
         reason = f"forced: {force}"
     elif champion:
-        is_better, reason = _compare(client, champion, challenger)
+        is_better, reason = _compare(client, params, champion, challenger)
     if not is_better:
         message = (
             f"version {new} of {name} is not shown to be better than the champion, which "
@@ -198,19 +206,47 @@ def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
 
 
 def _compare(
-    client: MlflowClient, champion: ModelVersion, challenger: ModelVersion
+    client: MlflowClient, params: Params, champion: ModelVersion, challenger: ModelVersion
 ) -> tuple[bool, str]:
     before, after = (_run_of(client, version) for version in (champion, challenger))
-    if before.test_set != after.test_set:
-        raise UserError(
-            f"versions {champion.version} and {challenger.version} were tested on different "
-            "images and can't be compared: evaluate both on the same test set, or decide with "
-            "--force"
-        )
-    before = pair(before, after)
-    then, now = before.predictions.correct, after.predictions.correct
+    now, anew = after.predictions.correct, ""
+    if before.test_set == after.test_set:
+        then = pair(before, after).predictions.correct
+    else:
+        then = _evaluate_anew(params, champion, after)
+        anew = ", evaluated anew on the images of this test set,"
     is_better, reason = judge(int((now & ~then).sum()), int((then & ~now).sum()), len(now))
-    return is_better, f"against version {champion.version} {reason}"
+    return is_better, f"against version {champion.version}{anew} {reason}"
+
+
+def _evaluate_anew(params: Params, champion: ModelVersion, challenger: Run) -> np.ndarray:
+    """Which test images of the challenger the champion classifies correctly, (N,) bool.
+
+    It reads them from their source, because it may need other pixels than the challenger.
+    """
+    current = load_info(PREPARED) if PREPARED.exists() else None
+    if current is None or current.splits["test"].digest != challenger.test_set.digest:
+        raise UserError(
+            f"version {champion.version} was tested on other images than {challenger.name}, whose "
+            "test images are not in the workspace: apply its experiment (`uv run dvc exp apply`), "
+            "or decide with --force"
+        )
+    path = download_model(params, f"models:/{champion.name}/{champion.version}")
+    images = images_set_apart(_open_source(params), params.data)
+    found = measure_on(open_model(path), images, params.data.on_bad_image)
+    correct = dict(zip(found.origins, found.correct.tolist(), strict=True))
+    wanted = challenger.predictions.origins
+    if set(correct) != set(wanted):
+        raise UserError(
+            f"the test images of {params.data.source} are not those of the results any more: run "
+            "`uv run dvc repro`"
+        )
+    return np.array([correct[origin] for origin in wanted])
+
+
+def _open_source(params: Params) -> Source:
+    source = open_source(params.data.source, downloads())
+    return choose_classes(source, params.data.classes) if params.data.classes else source
 
 
 def _run_of(client: MlflowClient, version: ModelVersion) -> Run:

@@ -1,0 +1,67 @@
+"""`reprovision evaluate`: how good a model is on images of another source."""
+
+from pathlib import Path
+
+from reprovision.core.errors import UserError, printable
+from reprovision.core.files import write_json
+from reprovision.core.params import Params
+from reprovision.evaluation.testing import (
+    all_images,
+    images_set_apart,
+    measure_on,
+    open_model,
+)
+from reprovision.results import layout
+from reprovision.results.metrics import (
+    ClassMetrics,
+    measure,
+    measure_classes,
+    rounded,
+    write_class_metrics,
+)
+from reprovision.results.predictions import write_predictions
+from reprovision.sources import open_source
+
+
+def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path | None) -> None:
+    """Prints the metrics of a model on a source, and writes them to a folder.
+
+    Args:
+        path: of a checkpoint or an exported model.
+        set_apart: take only the images that prepare sets apart for testing.
+        out: the folder, for files as in results/.
+
+    Raises:
+        UserError: the model or an image can't be read, or the model does not know a class.
+    """
+    opened, model = open_source(source, layout.downloads()), open_model(path)
+    images = images_set_apart(opened, params.data) if set_apart else all_images(opened)
+    unknown = sorted(set(images.classes) - set(model.classes))
+    if unknown:
+        raise UserError(
+            f"{source} has the class {unknown[0]}, which the model does not know: its classes are "
+            f"{', '.join(model.classes)}"
+        )
+    predictions = measure_on(model, images, params.data.on_bad_image)
+    confidence = params.evaluate.confidence
+    metrics = measure(predictions, confidence, params.evaluate.bins)
+    classes = measure_classes(predictions, confidence)
+    if out:
+        write_predictions(out / layout.PREDICTIONS.name, predictions)
+        write_class_metrics(out / layout.CLASS_METRICS.name, classes)
+        write_json(out / layout.TEST_METRICS.name, rounded(metrics))
+    print(
+        f"accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} images of {source} "
+        f"({confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
+        f"{metrics['accuracy_high']:.2%}), loss {metrics['loss']:.4f}"
+    )
+    _print_classes([found for found in classes if found.images])
+
+
+def _print_classes(classes: list[ClassMetrics]) -> None:
+    width = max(len(found.name) for found in classes)
+    print(f"{'class':<{width}} {'images':>8} {'recall':>8}  interval")
+    for found in classes:
+        interval = f"{found.recall_low:.2%} to {found.recall_high:.2%}"
+        name = printable(found.name)
+        print(f"{name:<{width}} {found.images:>8,} {found.recall:>8.2%}  {interval}")

@@ -1,0 +1,144 @@
+"""Tests a model on images that it was not trained with: of another source, or of another time."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from reprovision.core.errors import UserError
+from reprovision.core.params import DataParams
+from reprovision.data.dataset import SPLITS
+from reprovision.images.preprocessing import Preprocessing
+from reprovision.results.predictions import Predictions, predictions_from
+from reprovision.serving.predictor import Predictor
+from reprovision.sources.files import first_ten
+from reprovision.sources.source import UNUSED, Part, Source
+from reprovision.sources.splits import assign
+
+
+class Model(Protocol):
+    """What can be tested: an exported model, or a checkpoint.
+
+    Attributes:
+        classes: names, in the order of the probabilities.
+        preprocessing: from image files to the model's pixels.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """(N, classes) of uint8 pixels (N, C, H, W)."""
+
+
+class CheckpointModel:
+    """A checkpoint as a model that can be tested; see `Model`."""
+
+    def __init__(self, path: Path) -> None:
+        # torch takes seconds to import, and exported models don't need it
+        from reprovision.models.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(path)
+        self.classifier = checkpoint.classifier
+        self.classes = checkpoint.header.dataset.classes
+        self.preprocessing = checkpoint.header.dataset.preprocessing
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        import torch
+
+        from reprovision.models.inference import predict
+
+        logits = predict(self.classifier, torch.from_numpy(pixels), batch_size=len(pixels))
+        return logits.softmax(1).numpy()
+
+
+def open_model(path: Path) -> Model:
+    """Opens a checkpoint (.safetensors) or an exported model; raises a UserError if it is none."""
+    return CheckpointModel(path) if path.suffix == ".safetensors" else Predictor(path)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Labelled images of a source.
+
+    Attributes:
+        part: of the source.
+        rows: (N,) int64, increasing.
+        classes: names of the part's labels.
+    """
+
+    part: Part
+    rows: np.ndarray
+    classes: tuple[str, ...]
+
+
+def all_images(source: Source) -> LabelledImages:
+    """The test images of a source where it has a test set of its own, else all images."""
+    part = source.test or source.train
+    return LabelledImages(part, np.flatnonzero(part.labels != UNUSED), source.classes)
+
+
+def images_set_apart(source: Source, params: DataParams) -> LabelledImages:
+    """The test images that prepare takes or sets apart; raises a UserError as it does."""
+    test = SPLITS.index("test")
+    for part, splits in assign(source, params):
+        if (splits == test).any():
+            return LabelledImages(part, np.flatnonzero(splits == test), source.classes)
+    raise AssertionError("every source has test images, or they are set apart")
+
+
+def measure_on(model: Model, images: LabelledImages, on_bad_image: str) -> Predictions:
+    """What a model predicts for images; its classes come first, then those it does not know.
+
+    Args:
+        on_bad_image: `fail` or `skip`, as `data.on_bad_image`.
+
+    Raises:
+        UserError: an image can't be read.
+    """
+    part, bad = images.part, list[str]()
+
+    def report(row: int, reason: str) -> None:
+        bad.append(f"{part.origin(row)} ({reason})")
+
+    rows, found = [], []
+    with tqdm(total=len(images.rows), unit=" images", leave=False, disable=None) as bar:
+        for read, pixels in part.read(model.preprocessing, images.rows, report):
+            rows.append(read)
+            found += [model.probabilities(batch) for batch in _batches(pixels)]
+            bar.update(len(read))
+    if bad and on_bad_image == "fail":
+        raise UserError(
+            f"{len(bad):,} of {len(images.rows):,} images can't be read: repair or remove them, or "
+            f"set data.on_bad_image=skip: {first_ten(bad)}"
+        )
+    if bad:
+        print(f"warning: {len(bad):,} images are left out: {first_ten(bad)}", file=sys.stderr)
+    if not found:
+        raise UserError("there are no images to test the model on: name another source")
+    read_rows = np.concatenate(rows)
+    names = [images.classes[label] for label in part.labels[read_rows]]
+    origins = [part.origin(row) for row in read_rows.tolist()]
+    return _predictions(model.classes, np.concatenate(found), names, origins)
+
+
+def _batches(pixels: np.ndarray) -> Iterable[np.ndarray]:
+    # as many as fit in the processor's cache, as `evaluate.batch_size`
+    return (pixels[start : start + 100] for start in range(0, len(pixels), 100))
+
+
+def _predictions(
+    known: tuple[str, ...], probabilities: np.ndarray, names: Sequence[str], origins: list[str]
+) -> Predictions:
+    """Predictions for images of the classes that are named, some of which may be unknown."""
+    classes = known + tuple(sorted(set(names) - set(known)))
+    label_of = {name: label for label, name in enumerate(classes)}
+    labels = np.array([label_of[name] for name in names], np.int64)
+    smallest = np.finfo(np.float32).tiny
+    padded = np.full((len(labels), len(classes)), smallest)
+    padded[:, : len(known)] = np.maximum(probabilities, smallest)
+    return predictions_from(np.log(padded), labels, classes, origins)
