@@ -7,15 +7,18 @@ from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info, load_origins, load_split
 from reprovision.evaluation import plots
+from reprovision.evaluation.roc import roc_auc
 from reprovision.models.checkpoint import load_checkpoint
 from reprovision.models.hardware import describe_hardware, describe_numerics, set_threads
 from reprovision.models.inference import predict
 from reprovision.results import layout
+from reprovision.results.class_metrics import measure_classes, write_class_metrics
 from reprovision.results.dataset import summarize
 from reprovision.results.history import kept_epoch, read_history
-from reprovision.results.metrics import measure, measure_classes, rounded, write_class_metrics
+from reprovision.results.metrics import measure, rounded
 from reprovision.results.numerics import Numerics
 from reprovision.results.predictions import predictions_from, write_predictions
+from reprovision.results.sums import Settings
 
 
 def main() -> None:
@@ -27,8 +30,9 @@ def main() -> None:
     logits = predict(checkpoint.classifier, torch.from_numpy(test.images), evaluate.batch_size)
     names = checkpoint.header.dataset.classes
     predictions = predictions_from(logits.numpy(), test.labels, names, origins)
-    metrics = measure(predictions, evaluate.confidence, evaluate.bins)
-    classes = measure_classes(predictions, evaluate.confidence)
+    areas, settings = roc_auc(logits.numpy(), test.labels), Settings(evaluate.bins, evaluate.top_k)
+    metrics = measure(predictions, evaluate.confidence, settings, areas)
+    classes = measure_classes(predictions, evaluate.confidence, evaluate.top_k, areas)
 
     write_predictions(layout.PREDICTIONS, predictions)
     write_class_metrics(layout.CLASS_METRICS, classes)

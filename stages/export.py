@@ -1,5 +1,6 @@
 """export: from a checkpoint to an ONNX model with its card, compared with PyTorch on all tests."""
 
+import json
 from pathlib import Path
 
 from reprovision.core.files import (
@@ -18,8 +19,7 @@ from reprovision.images import preprocessing
 from reprovision.models.checkpoint import load_checkpoint
 from reprovision.models.hardware import set_threads
 from reprovision.results import layout
-from reprovision.results.metrics import measure, measure_classes, rounded
-from reprovision.results.predictions import read_predictions
+from reprovision.results.class_metrics import read_class_metrics
 from reprovision.tracking.environment import save_export_check
 
 
@@ -31,9 +31,8 @@ def main() -> None:
     test = load_split(layout.PREPARED, "test")
     parity = check_parity(checkpoint, layout.ONNX_MODEL, test, params.export.tolerance)
 
-    predictions = read_predictions(layout.PREDICTIONS, checkpoint.header.dataset.classes)
-    metrics = rounded(measure(predictions, params.evaluate.confidence, params.evaluate.bins))
-    classes = measure_classes(predictions, params.evaluate.confidence)
+    metrics = json.loads(layout.TEST_METRICS.read_text("utf-8"))
+    classes = read_class_metrics(layout.CLASS_METRICS)
     md5 = md5_of_file(layout.CHECKPOINT)
     facts = Facts(checkpoint, md5, params, metrics, classes, parity)
     write_text(layout.CARD, write_card(facts))

@@ -15,6 +15,7 @@ from reprovision.core.files import md5_of_file, write_json
 from reprovision.results import layout
 from reprovision.results.metrics import measure
 from reprovision.results.predictions import Predictions, write_predictions
+from reprovision.results.sums import Settings
 
 CLASSES = ("cat", "dog")
 PREDICTIONS = "results/predictions.csv"
@@ -41,11 +42,14 @@ class Repository(Project):
         classes: tuple[str, ...] = CLASSES,
         name: str = "pets",
         gain: float = 0.0,
+        rank: int | None = 2,
+        roc_auc: float | None = None,
         **params: Any,
     ) -> str:
         """Commits the results of a model that errs on some images; returns the commit.
 
-        Its loss is lower by `gain` for every image.
+        Its loss is lower by `gain` for every image. Of those on which it errs, the actual class has
+        some rank; None writes files of an older version, without ranks.
         """
         actual = np.arange(images) % len(classes)
         errs = np.isin(np.arange(images), wrong)
@@ -58,9 +62,12 @@ class Repository(Project):
             predicted=np.where(errs, (actual + 1) % len(classes), actual),
             confidence=confidence,
             loss=np.where(errs, 2.0, -np.log(confidence)) - gain,
+            rank=None if rank is None else np.where(errs, rank, 1),
         )
         write_predictions(self.root / PREDICTIONS, predictions)
-        write_json(self.root / "results/test.json", measure(predictions, 0.95, 15))
+        metrics = measure(predictions, 0.95, Settings(15, 3))
+        curves = {} if roc_auc is None else {"macro_roc_auc": roc_auc}
+        write_json(self.root / "results/test.json", metrics | curves)
         write_json(
             self.root / "results/dataset.json",
             {

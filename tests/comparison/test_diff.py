@@ -139,7 +139,7 @@ def test_metrics_stand_side_by_side_with_their_change(repository: Repository) ->
     repository.result(range(2))
     output = repository.diff("HEAD~1", "HEAD")
     assert re.search(r"accuracy +88\.00% +98\.00% +\+10\.00 \(\+\d\.\d+ to \+\d+\.\d+\)", output)
-    for name in ("loss", "macro precision", "macro recall", "macro F1", "calibration error"):
+    for name in ("loss", "macro precision", "balanced accuracy", "macro F1", "calibration error"):
         assert re.search(rf"^{name} ", output, re.MULTILINE), name
 
 

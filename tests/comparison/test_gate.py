@@ -74,7 +74,7 @@ def test_all_broken_limits_stand_in_the_one_line(worse: Repository) -> None:
 def test_an_unknown_metric_is_an_error_that_lists_the_known(worse: Repository) -> None:
     output = worse.refusal("HEAD~1", "HEAD", "--min", "acuracy=0.9")
     assert output.startswith(
-        "a limit names acuracy, which is not a metric: choose one of accuracy, loss"
+        "a limit names acuracy, which the report does not have: choose one of accuracy, loss"
     )
 
 

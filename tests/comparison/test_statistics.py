@@ -7,6 +7,7 @@ from reprovision.comparison.bootstrap import bootstrap_intervals
 from reprovision.comparison.statistics import adjust, paired_difference, unpaired_difference
 from reprovision.results.metrics import measure
 from reprovision.results.predictions import Predictions
+from reprovision.results.sums import Settings
 
 
 def test_mcnemars_test_agrees_with_agrestis_approval_ratings() -> None:
@@ -86,12 +87,12 @@ def test_calibration_error_agrees_with_a_sum_by_hand() -> None:
     # two bins: confidence 0.6 and 0.8, one of two correct; confidence 0.3, incorrect
     p = predictions([0, 0, 0], [0, 1, 1], [0.6, 0.8, 0.3])
     expected = 2 / 3 * abs(0.7 - 0.5) + 1 / 3 * abs(0.3 - 0.0)
-    assert measure(p, 0.95, 2)["calibration_error"] == pytest.approx(expected)
+    assert measure(p, 0.95, Settings(2))["calibration_error"] == pytest.approx(expected)
 
 
 def test_bootstrapped_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     base, head = random_predictions(seed=1), random_predictions(seed=2)
-    low, high = bootstrap_intervals(base, head, True, 0.95, 15)["loss"]
+    low, high = bootstrap_intervals(base, head, True, 0.95, Settings(15))["loss"]
     difference = head.loss - base.loss
     error = difference.std() / np.sqrt(len(difference))
     ends = difference.mean() - 1.96 * error, difference.mean() + 1.96 * error
@@ -101,16 +102,16 @@ def test_bootstrapped_interval_of_a_mean_is_that_of_the_normal_distribution() ->
 def test_pairing_narrows_the_interval_of_two_models_that_err_alike() -> None:
     base = random_predictions(seed=1)
     head = predictions(base.actual, base.predicted, base.confidence, base.loss + 0.01)
-    paired = bootstrap_intervals(base, head, True, 0.95, 15)["loss"]
-    unpaired = bootstrap_intervals(base, head, False, 0.95, 15)["loss"]
+    paired = bootstrap_intervals(base, head, True, 0.95, Settings(15))["loss"]
+    unpaired = bootstrap_intervals(base, head, False, 0.95, Settings(15))["loss"]
     assert paired == pytest.approx((0.01, 0.01))
     assert unpaired[0] < 0 < unpaired[1]
 
 
 def test_the_same_comparison_gives_the_same_interval() -> None:
     base, head = random_predictions(seed=1), random_predictions(seed=2)
-    first = bootstrap_intervals(base, head, True, 0.95, 15)
-    assert bootstrap_intervals(base, head, True, 0.95, 15) == first
+    first = bootstrap_intervals(base, head, True, 0.95, Settings(15))
+    assert bootstrap_intervals(base, head, True, 0.95, Settings(15)) == first
 
 
 def predictions(

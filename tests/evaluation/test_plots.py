@@ -10,8 +10,8 @@ from PIL import Image
 from reprovision.evaluation import plots
 from reprovision.images.fonts import missing_characters
 from reprovision.images.image_grid import CAPTION
+from reprovision.results.class_metrics import ClassMetrics, measure_classes
 from reprovision.results.history import Epoch
-from reprovision.results.metrics import measure_classes
 from reprovision.results.predictions import Predictions, predictions_from
 
 LONG = "a name that goes on for much longer than any axis has room for, " * 3
@@ -103,9 +103,13 @@ def test_a_users_own_style_changes_nothing(tmp_path: Path) -> None:
         assert picture.read_bytes() == (tmp_path / "styled" / picture.name).read_bytes(), picture
 
 
+def class_metrics(found: Predictions) -> list[ClassMetrics]:
+    return measure_classes(found, 0.95, 3, np.full(len(found.classes), np.nan))
+
+
 def draw(found: Predictions, folder: Path) -> None:
     """Draws everything that depends on the classes."""
-    classes = measure_classes(found, 0.95)
+    classes = class_metrics(found)
     plots.draw_confusion_matrix(found, folder / "confusion.png")
     plots.draw_recall(classes, 0.95, folder / "recall.png")
     images = np.zeros((len(found.actual), 1, 8, 8), np.uint8)
@@ -138,7 +142,7 @@ def random_predictions() -> Predictions:
 
 
 def draw_every_plot(folder: Path, predictions: Predictions) -> list[Path]:
-    classes = measure_classes(predictions, 0.95)
+    classes = class_metrics(predictions)
     images = np.zeros((len(predictions.actual), 1, 8, 8), np.uint8)
     plots.draw_confusion_matrix(predictions, folder / "confusion.png")
     plots.draw_recall(classes, 0.95, folder / "recall.png")
@@ -167,7 +171,7 @@ def test_a_class_without_images_can_be_measured_and_drawn(tmp_path: Path) -> Non
     labels = np.zeros(9, np.int64)
     made = predictions_from(np.eye(3)[labels], labels, ANIMALS, ["x"] * 9)
     draw_every_plot(tmp_path, made)
-    assert measure_classes(made, 0.95)[2].recall == 0
+    assert class_metrics(made)[2].recall == 0
 
 
 def test_curves_without_validation_can_be_drawn(tmp_path: Path) -> None:

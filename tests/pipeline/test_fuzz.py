@@ -44,6 +44,7 @@ from reprovision.models.inference import predict
 from reprovision.results.history import read_history
 from reprovision.results.metrics import measure
 from reprovision.results.predictions import read_predictions
+from reprovision.results.sums import Settings
 from reprovision.sources import archives, open_source
 from reprovision.sources.prepare import prepare
 from reprovision.training import loop
@@ -319,9 +320,10 @@ def tables(inputs: Inputs, dice: random.Random) -> None:
     try:
         read_history(path)
     finally:
-        rows = "".join(f"{i}.png,a,b,0.9,1.5\n" for i in range(5))
-        path.write_bytes(damage(dice, f"image,actual,predicted,confidence,loss\n{rows}".encode()))
-        measure(read_predictions(path, ("a", "b")), 0.95, 10)
+        rows = "".join(f"{i}.png,a,b,0.9,1.5,2\n" for i in range(5))
+        header = "image,actual,predicted,confidence,loss,rank\n"
+        path.write_bytes(damage(dice, f"{header}{rows}".encode()))
+        measure(read_predictions(path, ("a", "b", "c")), 0.95, Settings(10, 2))
 
 
 KINDS = (

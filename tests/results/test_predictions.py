@@ -25,6 +25,20 @@ def test_predictions_follow_from_logits() -> None:
     assert got.confidence == pytest.approx([0.7, 0.6])
     assert got.loss == pytest.approx(-np.log([0.7, 0.3]))
     assert got.correct.tolist() == [True, False]
+    assert got.rank is not None and got.rank.tolist() == [1, 2]
+
+
+@given(st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=1), st.data())
+def test_the_rank_is_one_where_the_class_is_predicted_also_among_ties(
+    logits: list[list[int]], data: st.DataObject
+) -> None:
+    count = len(logits)
+    labels = np.array(data.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
+    got = predictions_from(np.array(logits, float), labels, CLASSES, ["x"] * count)
+    order = [sorted(range(3), key=lambda label: -row[label]) for row in logits]
+    assert got.rank is not None
+    assert got.rank.tolist() == [1 + row.index(y) for row, y in zip(order, labels, strict=True)]
+    assert np.array_equal(got.rank == 1, got.correct)
 
 
 def test_huge_logits_overflow_nothing() -> None:
@@ -52,6 +66,17 @@ def test_predictions_survive_their_file(
     assert np.array_equal(read.predicted, written.predicted)
     assert read.confidence == pytest.approx(written.confidence, rel=1e-5)
     assert read.loss == pytest.approx(written.loss, rel=1e-5)
+    assert np.array_equal(read.rank, written.rank)
+
+
+def test_a_file_of_an_older_version_has_no_ranks(tmp_path: Path) -> None:
+    header, row = "image,actual,predicted,confidence,loss", "a,ant,bee,0.9,2.5"
+    (tmp_path / "p.csv").write_text(f"{header}\n{row}\n")
+    old = read_predictions(tmp_path / "p.csv", CLASSES)
+    assert old.rank is None
+    assert old.take([0, 0]).rank is None
+    write_predictions(tmp_path / "again.csv", old)
+    assert (tmp_path / "again.csv").read_text() == f"{header}\n{row}\n"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +86,11 @@ def test_predictions_survive_their_file(
         "a,b\n1,2\n",
         "image,actual,predicted,confidence,loss\na,ant\n",
         "image,actual,predicted,confidence,loss\na,dog,ant,1,0\n",
+        "image,actual,predicted,confidence,loss,rank\na,ant,ant,1,0\n",
+        "image,actual,predicted,confidence,loss,rank\na,ant,ant,1,0,2\n",
+        "image,actual,predicted,confidence,loss,rank\na,ant,bee,1,0,1\n",
+        "image,actual,predicted,confidence,loss,rank\na,ant,bee,1,0,0\n",
+        "image,actual,predicted,confidence,loss,rank\na,ant,bee,1,0,4\n",
     ],
 )
 def test_a_file_without_predictions_is_refused(tmp_path: Path, content: str) -> None:

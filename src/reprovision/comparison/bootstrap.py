@@ -4,13 +4,16 @@ To draw images with replacement is to weight them with how often they were drawn
 product gives the sums of a hundred draws.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
-from reprovision.results.metrics import METRICS, Contributions
+from reprovision.results.metrics import SUM_METRICS
 from reprovision.results.predictions import Predictions
+from reprovision.results.sums import Contributions, Settings
 
-BOOTSTRAPPED = tuple(name for name in METRICS if name != "accuracy")
+BOOTSTRAPPED = tuple(name for name in SUM_METRICS if name != "accuracy")
 """Accuracy has an exact test."""
 
 DRAWS = 2000
@@ -22,24 +25,25 @@ SEED = 0
 
 
 def bootstrap_intervals(
-    base: Predictions, head: Predictions, paired: bool, confidence: float, bins: int
+    base: Predictions, head: Predictions, paired: bool, confidence: float, settings: Settings
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of head minus base, for each of `BOOTSTRAPPED`.
+    """Percentile intervals of head minus base, for each of `BOOTSTRAPPED` that both define.
 
     There are none where a run has a single image: to draw it again shows no spread.
 
     Args:
         paired: both are of the same images in the same order, which are then drawn together.
-        bins: of the calibration error.
     """
     if min(len(base), len(head)) < 2:
         return {}
-    of_base, of_head = Contributions(base, bins), Contributions(head, bins)
+    both = of_base, of_head = Contributions(base, settings), Contributions(head, settings)
+    sums = [contributions.sums() for contributions in both]
+    names = [n for n in BOOTSTRAPPED if not any(np.isnan(SUM_METRICS[n].compute(s)) for s in sums)]
 
     def change(*drawn: np.ndarray, axis: int) -> np.ndarray:
         # paired: one draw for both
         weights = [_weights(rows) for rows in drawn] * (2 if paired else 1)
-        return _values(of_head, weights[1]) - _values(of_base, weights[0])
+        return _values(of_head, weights[1], names) - _values(of_base, weights[0], names)
 
     samples = [np.arange(len(base))] + ([] if paired else [np.arange(len(head))])
     interval = stats.bootstrap(
@@ -53,13 +57,13 @@ def bootstrap_intervals(
         rng=np.random.default_rng(SEED),
     ).confidence_interval
     ends = zip(interval.low.tolist(), interval.high.tolist(), strict=True)
-    return dict(zip(BOOTSTRAPPED, ends, strict=True))
+    return dict(zip(names, ends, strict=True))
 
 
-def _values(contributions: Contributions, weights: np.ndarray) -> np.ndarray:
-    """The metrics (metrics, draws) under weights (draws, N)."""
+def _values(contributions: Contributions, weights: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Metrics (metrics, draws) under weights (draws, N)."""
     sums = contributions.sums(weights)
-    return np.stack([METRICS[name].compute(sums) for name in BOOTSTRAPPED])
+    return np.stack([SUM_METRICS[name].compute(sums) for name in names])
 
 
 def _weights(rows: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Two runs side by side: what differs, by how much, and whether that is more than chance."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reprovision.comparison.bootstrap import BOOTSTRAPPED, bootstrap_intervals
+from reprovision.comparison.bootstrap import bootstrap_intervals
 from reprovision.comparison.notes import notes_on, notes_on_test_set
 from reprovision.comparison.pairing import Pairing, find_pairing, pair
 from reprovision.comparison.statistics import (
@@ -17,11 +18,15 @@ from reprovision.comparison.statistics import (
     unpaired_difference,
 )
 from reprovision.results.layout import RECEIPT
-from reprovision.results.metrics import METRICS, Metric, measure
+from reprovision.results.metrics import CURVE_METRICS, METRICS, Metric, measure
 from reprovision.results.run import Run, used_params
+from reprovision.results.sums import Settings
 
-DEFAULT_BINS, MOST_BINS = 15, 100
-"""For runs of other versions, whose params may not name them; as `evaluate.bins` allows."""
+DEFAULTS = Settings(bins=15, top_k=3)
+"""For runs of other versions, whose params may not name them."""
+
+MOST_BINS = 100
+"""As `evaluate.bins` allows."""
 
 
 class Verdict(StrEnum):
@@ -30,6 +35,7 @@ class Verdict(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     NO_EVIDENCE = "no evidence"
+    NOT_TESTED = "not tested"
     NOT_COMPARED = "not compared"
 
 
@@ -40,6 +46,7 @@ class Change:
     Attributes:
         metric: what is compared; a recall is in the same unit as accuracy.
         title: for people; the class for a recall.
+        base, head: NaN where a run does not define the metric.
         low, high: interval of head minus base; None where the two are not compared.
         p: of the hypothesis that nothing changed; None where only the interval is known.
         verdict: by p where there is one, else by the interval.
@@ -172,33 +179,46 @@ def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[C
     accuracy = METRICS["accuracy"]
     correct = base.predictions.correct, head.predictions.correct
     yield _proportion(accuracy, accuracy.title, *correct, pairing, alpha)
-    # the head's bins for both: calibration errors over other bins can't be compared
-    bins = _bins(head)
-    values = [measure(run.predictions, 1 - alpha, bins) for run in (base, head)]
+    # the head's settings for both: calibration errors over other bins can't be compared
+    settings = _settings(head)
+    values = [_measured(run, alpha, settings) for run in (base, head)]
     intervals: dict[str, tuple[float, float]] = {}
     if pairing is not Pairing.OTHER_DATA:
-        paired = pairing is Pairing.SAME
-        intervals = bootstrap_intervals(base.predictions, head.predictions, paired, 1 - alpha, bins)
-    for name in BOOTSTRAPPED:
-        before, after = (metrics[name] for metrics in values)
+        predictions, paired = (base.predictions, head.predictions), pairing is Pairing.SAME
+        intervals = bootstrap_intervals(*predictions, paired, 1 - alpha, settings)
+    for name, metric in METRICS.items():
+        if metric is accuracy or not any(name in metrics for metrics in values):
+            continue
+        before, after = (metrics.get(name, math.nan) for metrics in values)
         low, high = intervals.get(name, (None, None))
-        metric, verdict = METRICS[name], Verdict.NOT_COMPARED
+        verdict = Verdict.NOT_COMPARED
         if low is not None and high is not None:
             verdict = _verdict(metric, after - before, low > 0 or high < 0)
-        yield Change(metric, metric.title, before, after, low, high, None, verdict)
+        elif name in CURVE_METRICS and intervals and all(name in metrics for metrics in values):
+            verdict = Verdict.NOT_TESTED
+        yield Change(metric, metric.titled(settings), before, after, low, high, None, verdict)
 
 
-def _bins(run: Run) -> int:
-    """Bins of confidence of a run, which may be of another version, or not ours."""
-    bins = run.params.get("evaluate.bins")
-    return bins if isinstance(bins, int) and 2 <= bins <= MOST_BINS else DEFAULT_BINS
+def _measured(run: Run, alpha: float, settings: Settings) -> dict[str, float]:
+    """What can be measured anew with some settings, and what only results/test.json has."""
+    curves = {name: run.metrics[name] for name in CURVE_METRICS if name in run.metrics}
+    return measure(run.predictions, 1 - alpha, settings) | curves
+
+
+def _settings(run: Run) -> Settings:
+    """The settings of a run, which may be of another version, or not ours."""
+    bins, top_k = (run.params.get(f"evaluate.{name}") for name in ("bins", "top_k"))
+    return Settings(
+        bins if isinstance(bins, int) and 2 <= bins <= MOST_BINS else DEFAULTS.bins,
+        top_k if isinstance(top_k, int) else DEFAULTS.top_k,
+    )
 
 
 def _recalls(base: Run, head: Run, pairing: Pairing, alpha: float) -> list[Change]:
     """The recall of each class, p adjusted for their number after Benjamini and Hochberg."""
     if pairing is Pairing.OTHER_DATA:
         return []
-    metric, changes = METRICS["macro_recall"], []
+    metric, changes = METRICS["balanced_accuracy"], []
     for label, name in enumerate(head.dataset.classes):
         before, after = (p.correct[p.actual == label] for p in (base.predictions, head.predictions))
         changes.append(_proportion(metric, name, before, after, pairing, alpha))

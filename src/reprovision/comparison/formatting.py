@@ -1,5 +1,6 @@
 """Numbers and verdicts as text, the same in every form of the reports."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,17 @@ def legend(comparison: Comparison) -> Iterator[str]:
         "intervals. Only accuracy decides the verdict; the intervals of the other metrics are "
         "bootstrapped, each on its own."
     )
+    curves = [c.title for c in comparison.metrics if c.verdict is Verdict.NOT_TESTED]
+    if curves:
+        yield (
+            f"The {' and '.join(curves)} needs the probabilities of all classes, which are not in "
+            "Git: it is that of results/test.json, and not tested."
+        )
+    if any(math.isnan(c.value) for c in comparison.metrics):
+        yield (
+            "A dash: the results of that revision do not have the metric, e.g. because they are of "
+            "an older version."
+        )
     if comparison.recalls:
         yield (
             f"{len(comparison.recalls)} classes are {len(comparison.recalls)} tests: their p are "
@@ -82,18 +94,18 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
-def value(metric: Metric, number: float) -> str:
-    """A metric in its unit."""
-    return percent(number) if metric.unit == "fraction" else f"{number:.4f}"
-
-
 def spread(metric: Metric, number: float) -> str:
     """A difference in the metric's unit, without its sign; of percentages in points."""
     return f"{100 * number:.2f}" if metric.unit == "fraction" else f"{number:.4f}"
 
 
 def change(of: Change) -> str:
-    """The change with its interval, e.g. `+0.84 (+0.12 to +1.56)`; of percentages in points."""
+    """The change with its interval, e.g. `+0.84 (+0.12 to +1.56)`; of percentages in points.
+
+    Empty where a run does not define the metric.
+    """
+    if math.isnan(of.value):
+        return ""
     scale, digits = (100, 2) if of.metric.unit == "fraction" else (1, 4)
     shown = _signed(scale * of.value, digits)
     if of.low is None or of.high is None:
@@ -147,7 +159,7 @@ def recalls_table(comparison: Comparison, heading: str, most: int | None = None)
 def _changes(heading: str, changes: list[Change], comparison: Comparison) -> Table:
     rows = []
     for c in changes:
-        both = value(c.metric, c.base), value(c.metric, c.head)
+        both = c.metric.text(c.base), c.metric.text(c.head)
         rows.append((c.title, *both, change(c), p_value(c.p), c.verdict))
     return Table((heading, *_names(comparison), "change", "p", "verdict"), rows)
 

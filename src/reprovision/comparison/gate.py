@@ -1,5 +1,6 @@
 """Limits that a comparison must keep, for scripts and CI."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,21 +78,29 @@ def _broken(gate: Gate, comparison: Comparison) -> Iterator[str]:
     if gate.refuse_worse and comparison.verdict is Verdict.WORSE:
         points, p = spread(accuracy.metric, -accuracy.value), named_p(accuracy.p)
         yield f"accuracy is worse by {points} points ({p}, below {comparison.alpha:g})"
+    yield from _broken_limits(gate, comparison)
+
+
+def _broken_limits(gate: Gate, comparison: Comparison) -> Iterator[str]:
+    """Limits that are exceeded, or that name a metric which a run does not have."""
     for limit in gate.max_drops:
         change = _find(limit.metric, comparison)
         verb, drop = "drops", -change.value
         if change.metric.lower_is_better:
             verb, drop = "rises", change.value
-        if drop > limit.number + ROUNDING:
+        if math.isnan(drop):
+            lacking = comparison.base if math.isnan(change.base) else comparison.head
+            yield f"{limit.metric} was not compared, because {lacking.name} does not have it"
+        elif drop > limit.number + ROUNDING:
             yield f"{limit.metric} {verb} by {drop:.4g}, more than --max-drop {limit} allows"
-    for limit in gate.minima:
+    bounds = [(limit, -1, "below --min") for limit in gate.minima]
+    bounds += [(limit, 1, "above --max") for limit in gate.maxima]
+    for limit, sign, where in bounds:
         value = _find(limit.metric, comparison).head
-        if value < limit.number - ROUNDING:
-            yield f"{limit.metric} is {value:.4g}, below --min {limit}"
-    for limit in gate.maxima:
-        value = _find(limit.metric, comparison).head
-        if value > limit.number + ROUNDING:
-            yield f"{limit.metric} is {value:.4g}, above --max {limit}"
+        if math.isnan(value):
+            yield f"{comparison.head.name} does not have {limit.metric}"
+        elif sign * (value - limit.number) > ROUNDING:
+            yield f"{limit.metric} is {value:.4g}, {where} {limit}"
 
 
 def _kept(gate: Gate, comparison: Comparison) -> Iterator[str]:
@@ -107,6 +116,7 @@ def _find(metric: str, comparison: Comparison) -> Change:
     known |= {f"recall.{change.title}": change for change in comparison.recalls}
     if metric not in known:
         raise UserError(
-            f"a limit names {metric}, which is not a metric: choose one of {', '.join(known)}"
+            f"a limit names {metric}, which the report does not have: choose one of "
+            f"{', '.join(known)}"
         )
     return known[metric]

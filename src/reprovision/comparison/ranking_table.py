@@ -90,14 +90,14 @@ def _cells(place: Place, board: Board, metric: Metric) -> dict[str, str]:
     # a run of another version may lack a param
     params = {key: group.params[key] for key in board.varying}
     cells = {k: escape("–" if value is None else as_text(value)) for k, value in params.items()}
-    cells |= {"n": str(len(group.runs)), "accuracy": formatting.value(metric, summary.mean)}
+    cells |= {"n": str(len(group.runs)), "accuracy": metric.text(summary.mean)}
     spread = ("", "")
     if summary.sd is not None and summary.margin is not None:
         margin = formatting.spread(metric, summary.margin)
         spread = (formatting.spread(metric, summary.sd), f"± {margin}")
     cells |= dict(zip(("sd", "interval"), spread, strict=True))
     if metric.name != "loss":
-        cells["loss"] = formatting.value(METRICS["loss"], group.loss.mean)
+        cells["loss"] = METRICS["loss"].text(group.loss.mean)
     colour = COLOURS.get(place.standing, "dim")
     p = f" ({formatting.named_p(place.p)})" if place.p is not None else ""
     against = f"[{colour}]{place.standing.value}{p}[/]"

@@ -17,9 +17,11 @@ from sklearn.metrics import confusion_matrix
 from reprovision.core.files import write_bytes
 from reprovision.images.fonts import font_families
 from reprovision.images.image_grid import draw_image_grid
+from reprovision.results.class_metrics import ClassMetrics
 from reprovision.results.history import Epoch
-from reprovision.results.metrics import METRICS, ClassMetrics, Contributions
+from reprovision.results.metrics import SUM_METRICS
 from reprovision.results.predictions import Predictions
+from reprovision.results.sums import Contributions, Settings
 
 Draw = ParamSpec("Draw")
 
@@ -96,7 +98,8 @@ def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path
 @default_style
 def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> None:
     """Accuracy against confidence; a perfectly calibrated model lies on the diagonal."""
-    error = METRICS["calibration_error"].compute(Contributions(predictions, bins).sums())
+    sums = Contributions(predictions, Settings(bins)).sums()
+    error = SUM_METRICS["calibration_error"].compute(sums)
     title = f"Reliability: expected calibration error {float(error):.2%}"
     figure, axes = _axes(title, "confidence", "accuracy", (5, 5.4))
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")

@@ -3,6 +3,7 @@
 After Mitchell and others, "Model Cards for Model Reporting", arXiv:1810.03993.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from reprovision.core.yaml_files import as_text, flatten
 from reprovision.exporting.onnx import Parity
 from reprovision.models.checkpoint import Checkpoint
 from reprovision.models.classifier import count_parameters
-from reprovision.results.metrics import ClassMetrics
+from reprovision.results.class_metrics import ClassMetrics
+from reprovision.results.metrics import METRICS
+from reprovision.results.sums import Settings
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Facts:
 
     Attributes:
         checkpoint_md5: as in dvc.lock; it leads back to the commit.
-        metrics: as in results/test.json.
+        metrics, classes: as in results/test.json and results/classes.csv.
     """
 
     checkpoint: Checkpoint
@@ -44,9 +47,9 @@ def write_card(facts: Facts) -> str:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(markdown=_escape, percent="{:.2%}".format, number="{:,}".format)
+    environment.filters.update(markdown=_escape, percent=_percent, number="{:,}".format)
     text = files("reprovision.exporting").joinpath("card.md.jinja").read_text(encoding="utf-8")
-    data = facts.checkpoint.header.dataset
+    data, evaluate = facts.checkpoint.header.dataset, facts.params.evaluate
     channels, height, width = data.shape
     # where a run is tracked does not change the model
     params = {k: as_text(v) for k, v in flatten(facts.params).items() if not k.startswith("track.")}
@@ -57,11 +60,17 @@ def write_card(facts: Facts) -> str:
         height=height,
         width=width,
         parameters=count_parameters(facts.checkpoint.classifier),
-        confidence=f"{100 * facts.params.evaluate.confidence:.4g}%",
+        confidence=f"{100 * evaluate.confidence:.4g}%",
+        table=[metric for name, metric in METRICS.items() if name in facts.metrics],
+        settings=Settings(evaluate.bins, evaluate.top_k),
         weakest=min((c for c in facts.classes if c.images), key=lambda c: c.recall),
         counts={name: sum(split.counts) for name, split in data.splits.items()},
         flat_params=params,
     )
+
+
+def _percent(fraction: float) -> str:
+    return "–" if math.isnan(fraction) else f"{fraction:.2%}"
 
 
 def _escape(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from scipy import special
 from reprovision.core.errors import UserError
 from reprovision.core.files import write_csv
 
-ARRAYS = ("actual", "predicted", "confidence", "loss")
+ARRAYS = ("actual", "predicted", "confidence", "loss", "rank")
 
-COLUMNS = ("image", "actual", "predicted", "confidence", "loss")
+COLUMNS = ("image", *ARRAYS)
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Predictions:
         actual, predicted: int64 (N,), indices into the classes.
         confidence: float64 (N,), the probability of the predicted class.
         loss: float64 (N,), cross-entropy in nats.
+        rank: int64 (N,), place of the actual class among all by probability; 1 where it is
+            predicted. None in files of older versions.
     """
 
     origins: list[str]
@@ -35,6 +37,7 @@ class Predictions:
     predicted: np.ndarray
     confidence: np.ndarray
     loss: np.ndarray
+    rank: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.actual)
@@ -46,8 +49,9 @@ class Predictions:
 
     def take(self, rows: Sequence[int]) -> "Predictions":
         """Those of some images, in the order given."""
-        arrays = {name: getattr(self, name)[list(rows)] for name in ARRAYS}
-        return replace(self, origins=[self.origins[row] for row in rows], **arrays)
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        taken = {name: array[list(rows)] for name, array in arrays.items() if array is not None}
+        return replace(self, origins=[self.origins[row] for row in rows], **taken)
 
     def most_confident_errors(self, count: int) -> np.ndarray:
         """Indices of the incorrectly classified images of the highest confidence, int64."""
@@ -71,6 +75,10 @@ def predictions_from(
     log_probabilities = special.log_softmax(logits.astype(np.float64), axis=1)
     rows = np.arange(len(labels))
     predicted = log_probabilities.argmax(1)
+    of_actual = log_probabilities[rows, labels][:, None]
+    # of equally probable classes the first comes first, as argmax has it
+    earlier = np.arange(len(classes)) < labels[:, None]
+    before = (log_probabilities > of_actual) | ((log_probabilities == of_actual) & earlier)
     return Predictions(
         origins=origins,
         classes=classes,
@@ -78,18 +86,26 @@ def predictions_from(
         predicted=predicted,
         confidence=np.exp(log_probabilities[rows, predicted]),
         loss=-log_probabilities[rows, labels],
+        rank=1 + before.sum(1),
     )
 
 
 def write_predictions(path: str | Path, predictions: Predictions) -> None:
-    """Writes one row per image: origin, class names, confidence and loss to 6 digits."""
+    """Writes one row per image: origin, class names, confidence and loss to 6 digits, rank.
+
+    Predictions that were read from a file without ranks are written without them, too.
+    """
     p = predictions
-    columns = zip(p.origins, p.actual, p.predicted, p.confidence, p.loss, strict=True)
-    rows = (
-        (origin, p.classes[actual], p.classes[predicted], f"{confidence:.6g}", f"{loss:.6g}")
-        for origin, actual, predicted, confidence, loss in columns
-    )
-    write_csv(path, COLUMNS, rows)
+    columns: list[Iterable[object]] = [
+        p.origins,
+        (p.classes[label] for label in p.actual),
+        (p.classes[label] for label in p.predicted),
+        (f"{confidence:.6g}" for confidence in p.confidence),
+        (f"{loss:.6g}" for loss in p.loss),
+    ]
+    if p.rank is not None:
+        columns.append(p.rank)
+    write_csv(path, COLUMNS[: len(columns)], zip(*columns, strict=True))
 
 
 def parse_predictions(content: bytes, classes: tuple[str, ...], where: str) -> Predictions:
@@ -108,6 +124,7 @@ def parse_predictions(content: bytes, classes: tuple[str, ...], where: str) -> P
             predicted=np.array([index[row["predicted"]] for row in rows], np.int64),
             confidence=np.array([float(row["confidence"]) for row in rows]),
             loss=np.array([float(row["loss"]) for row in rows]),
+            rank=_parse_ranks(rows),
         )
         if not all(origin.isprintable() for origin in predictions.origins):
             raise ValueError("a name of an image is not printable")
@@ -115,11 +132,27 @@ def parse_predictions(content: bytes, classes: tuple[str, ...], where: str) -> P
             raise ValueError("a loss is missing")
         if not ((predictions.confidence >= 0) & (predictions.confidence <= 1)).all():
             raise ValueError("a confidence is not a probability")
+        if not _are_ranks(predictions):
+            raise ValueError("a rank is not that of a class, or not 1 where this is predicted")
         return predictions
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
             f"{where} does not hold predictions ({error}): run `dvc repro` to regenerate it"
         ) from error
+
+
+def _parse_ranks(rows: Sequence[Mapping[str, str]]) -> np.ndarray | None:
+    """The column of ranks; None for files of older versions, which lack it."""
+    if rows and "rank" not in rows[0]:
+        return None
+    return np.array([int(row["rank"]) for row in rows], np.int64)
+
+
+def _are_ranks(p: Predictions) -> bool:
+    if p.rank is None:
+        return True
+    exist = (p.rank >= 1) & (p.rank <= len(p.classes))
+    return bool(exist.all()) and np.array_equal(p.rank == 1, p.correct)
 
 
 def read_predictions(path: str | Path, classes: tuple[str, ...]) -> Predictions:
