@@ -10,6 +10,7 @@ import yaml
 from project import ROOT
 
 from reprovision.cli import main
+from reprovision.results.metrics import METRICS
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -121,6 +122,13 @@ def test_links_paths_and_commands_of_a_page_exist(page: Path) -> None:
 def test_what_does_not_exist_is_found(text: str) -> None:
     page = ROOT / "README.md"
     assert len([*broken_links(page, text), *unknown_paths(text), *wrong_commands(text)]) == 1
+
+
+def test_every_metric_is_documented() -> None:
+    assert isinstance(main, click.Group)
+    shown = main.commands["diff"].help or "", (ROOT / "docs" / "comparing.md").read_text("utf-8")
+    for text in shown:
+        assert set(METRICS) <= set(re.findall(r"\w+", text))
 
 
 def test_every_command_is_documented() -> None:

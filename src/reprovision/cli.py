@@ -104,8 +104,9 @@ def diff(
 ) -> int:
     """Test whether HEAD is better than BASE, or only differs by chance.
 
-    Both are Git revisions, names of DVC experiments, or `workspace`. METRIC is one of the report's
-    metrics, e.g. accuracy, macro_f1, loss, or recall.CLASS.
+    Both are Git revisions, names of DVC experiments, or `workspace`. METRIC is one of accuracy,
+    top_k_accuracy, loss, macro_precision, balanced_accuracy, macro_f1, macro_roc_auc,
+    calibration_error, or recall.CLASS.
 
     Exit status: 0; 1 for an error; 2 for a wrong command line; 3 if a limit is broken, as the last
     line on stderr explains.

@@ -143,6 +143,58 @@ def test_metrics_stand_side_by_side_with_their_change(repository: Repository) ->
         assert re.search(rf"^{name} ", output, re.MULTILINE), name
 
 
+TEN = tuple("0123456789")
+
+
+def test_the_top_k_accuracy_counts_near_misses(repository: Repository) -> None:
+    repository.result(range(40), classes=TEN, rank=4)
+    repository.result(range(40), classes=TEN, rank=3)
+    output = repository.diff("HEAD~1", "HEAD")
+    line = r"^top-3 accuracy +60\.00% +100\.00% +\+40\.00 \(\+\d+\.\d+ to \+\d+\.\d+\) +better"
+    assert re.search(line, output, re.MULTILINE)
+
+
+def test_both_are_measured_with_the_k_of_the_head(repository: Repository) -> None:
+    repository.result(range(40), classes=TEN, rank=4)
+    repository.result(range(40), classes=TEN, rank=5)
+    params = repository.root / "params.yaml"
+    params.write_text(params.read_text().replace('"bins": 15', '"top_k": 4'))
+    output = repository.diff("HEAD~1", "workspace")
+    assert re.search(r"^top-4 accuracy +100\.00% +60\.00% ", output, re.MULTILINE)
+
+
+def test_of_two_classes_there_is_no_top_k_accuracy(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2))
+    assert "top-" not in repository.diff("HEAD~1", "HEAD")
+
+
+def test_results_of_an_older_version_without_ranks_stay_comparable(repository: Repository) -> None:
+    repository.result(range(40), classes=TEN, rank=None)
+    repository.result(range(40), classes=TEN, roc_auc=0.9)
+    output = repository.diff("HEAD~1", "HEAD")
+    for title, value in (("top-3 accuracy", "100.00%"), ("macro ROC-AUC", "90.00%")):
+        assert re.search(rf"^{title} +– +{value} +not compared *$", output, re.MULTILINE)
+    assert "A dash: the results of that revision do not have the metric" in output
+    assert re.search("^balanced accuracy .* no evidence *$", output, re.MULTILINE)
+    repository.result(range(40), classes=TEN, rank=None, lr=0.2)
+    repository.result(range(41), classes=TEN, rank=None)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert "top-3" not in output and "ROC-AUC" not in output
+
+
+def test_the_macro_roc_auc_is_that_of_the_results_and_not_tested(repository: Repository) -> None:
+    repository.result(range(12), roc_auc=0.975)
+    repository.result(range(2), roc_auc=0.99)
+    output = repository.diff("HEAD~1", "HEAD")
+    line = r"^macro ROC-AUC +97\.50% +99\.00% +\+1\.50 +not tested *$"
+    assert re.search(line, output, re.MULTILINE)
+    assert "The macro ROC-AUC needs the probabilities of all classes" in output
+    repository.result(range(2), test_set="second", name="toys", roc_auc=0.9)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert re.search(r"^macro ROC-AUC .* not compared *$", output, re.MULTILINE)
+
+
 def test_a_loss_that_falls_is_better(repository: Repository) -> None:
     repository.result(range(40))
     repository.result(range(2))

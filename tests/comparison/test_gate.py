@@ -71,6 +71,28 @@ def test_all_broken_limits_stand_in_the_one_line(worse: Repository) -> None:
     assert line.count(";") == 2
 
 
+def test_limits_hold_for_the_macro_roc_auc(worse: Repository) -> None:
+    for area in (0.98, 0.95):
+        worse.result(range(5), roc_auc=area)
+    worse.gate("--min", "macro_roc_auc=0.95", "--max-drop", "macro_roc_auc=0.03", status=0)
+    line = worse.gate("--min", "macro_roc_auc=0.96", status=FAILED)
+    assert line == "gate failed: macro_roc_auc is 0.95, below --min macro_roc_auc=0.96"
+    line = worse.gate("--max-drop", "macro_roc_auc=0.02", status=FAILED)
+    assert line.startswith("gate failed: macro_roc_auc drops by 0.03")
+
+
+def test_the_gate_is_closed_where_a_run_does_not_have_the_metric(worse: Repository) -> None:
+    worse.result(range(5), roc_auc=0.98)
+    worse.gate("--min", "macro_roc_auc=0.95", status=0)
+    line = worse.gate("--max-drop", "macro_roc_auc=0.5", status=FAILED)
+    reason = "macro_roc_auc was not compared, because HEAD~1 does not have it"
+    assert line == f"gate failed: {reason}"
+    worse.result(range(5))
+    line = worse.gate("--min", "macro_roc_auc=0", "--max", "macro_roc_auc=1", status=FAILED)
+    missing = "HEAD does not have macro_roc_auc"
+    assert line == f"gate failed: {missing}; {missing}"
+
+
 def test_an_unknown_metric_is_an_error_that_lists_the_known(worse: Repository) -> None:
     output = worse.refusal("HEAD~1", "HEAD", "--min", "acuracy=0.9")
     assert output.startswith(

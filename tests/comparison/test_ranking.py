@@ -167,8 +167,10 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
 
 def test_runs_that_lack_a_metric_are_left_out() -> None:
     old, new = run(0.9), run(0.8, seed=1)
-    new.metrics["macro_f1"] = 0.7
-    assert runs_with("macro_f1", [old, new]) == [new]
+    new.metrics["macro_roc_auc"] = 0.7
+    assert runs_with("macro_roc_auc", [old, new]) == [new]
+    (place,) = only_board([new], "macro_roc_auc").places
+    assert place.group.summary.mean == 0.7
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,14 @@ def test_its_metrics_are_those_of_the_results(reproduced_template: Project) -> N
     assert f"| accuracy | {metrics['accuracy']:.2%} (95% interval" in card
     assert f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}" in card
     assert f"| {metrics['loss']:.4f} |" in card
+    assert f"| top-3 accuracy | {metrics['top_k_accuracy']:.2%} |" in card
+    assert f"| macro ROC-AUC | {metrics['macro_roc_auc']:.2%} |" in card
     assert f"Over the {metrics['images']} test images" in card
     for row in read_csv(reproduced_template.root / "results/classes.csv"):
         recall = f"{float(row['recall']):.2%}"
-        assert re.search(rf"^\| {row['name']} \| .* \| {recall} \(", card, re.MULTILINE)
+        area = f"{float(row['roc_auc']):.2%}"
+        cells = rf"^\| {row['name']} \| .* \| {recall} \(.* \| {area} \| {row['images']} \|$"
+        assert re.search(cells, card, re.MULTILINE)
     assert reproduced_template.json("results/dataset.json")["sha256"]["test"] in card
 
 

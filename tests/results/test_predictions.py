@@ -87,8 +87,6 @@ def test_a_file_of_an_older_version_has_no_ranks(tmp_path: Path) -> None:
         "image,actual,predicted,confidence,loss\na,ant\n",
         "image,actual,predicted,confidence,loss\na,dog,ant,1,0\n",
         "image,actual,predicted,confidence,loss,rank\na,ant,ant,1,0\n",
-        "image,actual,predicted,confidence,loss,rank\na,ant,ant,1,0,2\n",
-        "image,actual,predicted,confidence,loss,rank\na,ant,bee,1,0,1\n",
         "image,actual,predicted,confidence,loss,rank\na,ant,bee,1,0,0\n",
         "image,actual,predicted,confidence,loss,rank\na,ant,bee,1,0,4\n",
     ],

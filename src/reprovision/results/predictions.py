@@ -132,8 +132,9 @@ def parse_predictions(content: bytes, classes: tuple[str, ...], where: str) -> P
             raise ValueError("a loss is missing")
         if not ((predictions.confidence >= 0) & (predictions.confidence <= 1)).all():
             raise ValueError("a confidence is not a probability")
-        if not _are_ranks(predictions):
-            raise ValueError("a rank is not that of a class, or not 1 where this is predicted")
+        rank = predictions.rank
+        if rank is not None and not ((rank >= 1) & (rank <= len(classes))).all():
+            raise ValueError("a rank is not that of a class")
         return predictions
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
@@ -146,13 +147,6 @@ def _parse_ranks(rows: Sequence[Mapping[str, str]]) -> np.ndarray | None:
     if rows and "rank" not in rows[0]:
         return None
     return np.array([int(row["rank"]) for row in rows], np.int64)
-
-
-def _are_ranks(p: Predictions) -> bool:
-    if p.rank is None:
-        return True
-    exist = (p.rank >= 1) & (p.rank <= len(p.classes))
-    return bool(exist.all()) and np.array_equal(p.rank == 1, p.correct)
 
 
 def read_predictions(path: str | Path, classes: tuple[str, ...]) -> Predictions:
