@@ -5,21 +5,13 @@ from pathlib import Path
 from reprovision.core.errors import UserError, printable
 from reprovision.core.files import write_json
 from reprovision.core.params import Params
-from reprovision.evaluation.testing import (
-    all_images,
-    images_set_apart,
-    measure_on,
-    open_model,
-)
+from reprovision.evaluation.roc import roc_auc
+from reprovision.evaluation.testing import all_images, ask, images_set_apart, open_model
 from reprovision.results import layout
-from reprovision.results.metrics import (
-    ClassMetrics,
-    measure,
-    measure_classes,
-    rounded,
-    write_class_metrics,
-)
+from reprovision.results.class_metrics import ClassMetrics, measure_classes, write_class_metrics
+from reprovision.results.metrics import measure, rounded
 from reprovision.results.predictions import write_predictions
+from reprovision.results.sums import Settings
 from reprovision.sources import open_source
 
 
@@ -42,10 +34,11 @@ def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path
             f"{source} has the class {unknown[0]}, which the model does not know: its classes are "
             f"{', '.join(model.classes)}"
         )
-    predictions = measure_on(model, images, params.data.on_bad_image)
-    confidence = params.evaluate.confidence
-    metrics = measure(predictions, confidence, params.evaluate.bins)
-    classes = measure_classes(predictions, confidence)
+    answers = ask(model, images, params.data.on_bad_image)
+    predictions, areas = answers.predictions, roc_auc(answers.logits, answers.labels)
+    confidence, top_k = params.evaluate.confidence, params.evaluate.top_k
+    metrics = measure(predictions, confidence, Settings(params.evaluate.bins, top_k), areas)
+    classes = measure_classes(predictions, confidence, top_k, areas)
     if out:
         write_predictions(out / layout.PREDICTIONS.name, predictions)
         write_class_metrics(out / layout.CLASS_METRICS.name, classes)

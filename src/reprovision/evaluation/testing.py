@@ -91,8 +91,30 @@ def images_set_apart(source: Source, params: DataParams) -> LabelledImages:
     raise AssertionError("every source has test images, or they are set apart")
 
 
-def measure_on(model: Model, images: LabelledImages, on_bad_image: str) -> Predictions:
-    """What a model predicts for images; its classes come first, then those it does not know.
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of N images.
+
+    Attributes:
+        classes: those of the model, then those that it does not know.
+        logits: float64 (N, classes).
+        labels: int64 (N,).
+        origins: where each image comes from.
+    """
+
+    classes: tuple[str, ...]
+    logits: np.ndarray
+    labels: np.ndarray
+    origins: list[str]
+
+    @property
+    def predictions(self) -> Predictions:
+        """The most probable classes."""
+        return predictions_from(self.logits, self.labels, self.classes, self.origins)
+
+
+def ask(model: Model, images: LabelledImages, on_bad_image: str) -> Answers:
+    """What a model says of images.
 
     Args:
         on_bad_image: `fail` or `skip`, as `data.on_bad_image`.
@@ -123,7 +145,7 @@ def measure_on(model: Model, images: LabelledImages, on_bad_image: str) -> Predi
     read_rows = np.concatenate(rows)
     names = [images.classes[label] for label in part.labels[read_rows]]
     origins = [part.origin(row) for row in read_rows.tolist()]
-    return _predictions(model.classes, np.concatenate(found), names, origins)
+    return _answers(model.classes, np.concatenate(found), names, origins)
 
 
 def _batches(pixels: np.ndarray) -> Iterable[np.ndarray]:
@@ -131,14 +153,14 @@ def _batches(pixels: np.ndarray) -> Iterable[np.ndarray]:
     return (pixels[start : start + 100] for start in range(0, len(pixels), 100))
 
 
-def _predictions(
+def _answers(
     known: tuple[str, ...], probabilities: np.ndarray, names: Sequence[str], origins: list[str]
-) -> Predictions:
-    """Predictions for images of the classes that are named, some of which may be unknown."""
+) -> Answers:
+    """Answers on images of the classes that are named, some of which may be unknown."""
     classes = known + tuple(sorted(set(names) - set(known)))
     label_of = {name: label for label, name in enumerate(classes)}
-    labels = np.array([label_of[name] for name in names], np.int64)
     smallest = np.finfo(np.float32).tiny
-    padded = np.full((len(labels), len(classes)), smallest)
+    padded = np.full((len(names), len(classes)), smallest)
     padded[:, : len(known)] = np.maximum(probabilities, smallest)
-    return predictions_from(np.log(padded), labels, classes, origins)
+    labels = np.array([label_of[name] for name in names], np.int64)
+    return Answers(classes, np.log(padded), labels, origins)

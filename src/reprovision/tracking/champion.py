@@ -23,7 +23,7 @@ from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params
 from reprovision.data.dataset import load_info
-from reprovision.evaluation.testing import images_set_apart, measure_on, open_model
+from reprovision.evaluation.testing import ask, images_set_apart, open_model
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
 from reprovision.results.layout import CHECKPOINT, PREPARED, downloads
@@ -233,7 +233,7 @@ def _evaluate_anew(params: Params, champion: ModelVersion, challenger: Run) -> n
         )
     path = download_model(params, f"models:/{champion.name}/{champion.version}")
     images = images_set_apart(_open_source(params), params.data)
-    found = measure_on(open_model(path), images, params.data.on_bad_image)
+    found = ask(open_model(path), images, params.data.on_bad_image).predictions
     correct = dict(zip(found.origins, found.correct.tolist(), strict=True))
     wanted = challenger.predictions.origins
     if set(correct) != set(wanted):
