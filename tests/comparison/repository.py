@@ -44,6 +44,7 @@ class Repository(Project):
         gain: float = 0.0,
         rank: int | None = 2,
         roc_auc: float | None = None,
+        file: str = "photo {}.png",
         **params: Any,
     ) -> str:
         """Commits the results of a model that errs on some images; returns the commit.
@@ -56,7 +57,7 @@ class Repository(Project):
         # the later the image, the more confident
         confidence = np.linspace(0.6, 0.9, images)
         predictions = Predictions(
-            origins=[f"photo {i}.png" for i in range(images)],
+            origins=[file.format(i) for i in range(images)],
             classes=classes,
             actual=actual,
             predicted=np.where(errs, (actual + 1) % len(classes), actual),

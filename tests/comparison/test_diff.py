@@ -238,7 +238,7 @@ def test_disagreements_are_listed_the_most_confident_errors_first(repository: Re
 
 def test_other_test_images_are_reported_and_not_paired(repository: Repository) -> None:
     repository.result(range(12))
-    repository.result(range(2), images=120, test_set="second")
+    repository.result(range(2), images=120, test_set="second", file="scan {}.png")
     output = repository.diff("HEAD~1", "HEAD")
     assert "The test sets differ (100 images of pets in HEAD~1 and 120 images of pets" in output
     assert "Fisher's exact test" in output
@@ -246,10 +246,26 @@ def test_other_test_images_are_reported_and_not_paired(repository: Repository) -
     assert "Regressed" not in output
 
 
-def test_the_same_names_of_images_are_not_the_same_images(repository: Repository) -> None:
-    repository.result(range(12))
-    repository.result(range(2), test_set="the same files, but other pixels")
-    assert "The test sets differ" in repository.diff("HEAD~1", "HEAD")
+def test_test_sets_that_share_images_are_compared_on_those(repository: Repository) -> None:
+    repository.result(range(12), roc_auc=0.9)
+    repository.result(range(10, 14), images=120, test_set="second", roc_auc=0.9)
+    output = repository.diff("HEAD~1", "HEAD")
+    assert (
+        "The test sets differ (100 images of pets in HEAD~1 and 120 images of pets in HEAD): the "
+        "two are compared on the 100 images that both have, by their names."
+    ) in " ".join(output.split())
+    assert "10 images fixed and 2 regressed, McNemar's exact test" in " ".join(output.split())
+    assert "88.00% in HEAD~1, 96.00% in HEAD" in " ".join(output.split())
+    assert "ROC-AUC" not in output, "it is known for the whole test sets only"
+
+
+def test_few_shared_images_do_not_decide(repository: Repository) -> None:
+    repository.result(range(12), file="{}.png")
+    repository.result(range(2), test_set="second", file="{:02}.png")
+    # those of two digits
+    assert "McNemar" in repository.diff("HEAD~1", "HEAD")
+    repository.result(range(2), test_set="third", file="{:03}.png")
+    assert "Fisher's exact test" in repository.diff("HEAD~1", "HEAD")
 
 
 def test_other_classes_are_not_compared(repository: Repository) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from reprovision.comparison.bootstrap import bootstrap_intervals
 from reprovision.comparison.notes import notes_on, notes_on_test_set
-from reprovision.comparison.pairing import Pairing, find_pairing, pair
+from reprovision.comparison.pairing import Pairing, find_pairing, pair, restrict
 from reprovision.comparison.statistics import (
     Difference,
     adjust,
@@ -117,7 +117,7 @@ class Comparison:
     def same_predictions(self) -> bool:
         """Both predict the same class for every image of the same test set."""
         pairs = self.base.predictions.predicted, self.head.predictions.predicted
-        return self.pairing is Pairing.SAME and np.array_equal(*pairs)
+        return self.pairing.is_paired and np.array_equal(*pairs)
 
 
 def compare(base: Run, head: Run, alpha: float) -> Comparison:
@@ -131,11 +131,14 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
             images.
     """
     pairing = find_pairing(base, head)
+    notes = list(notes_on(base, head, pairing))
     if pairing is Pairing.SAME:
         base = pair(base, head)
+    elif pairing is Pairing.SHARED:
+        base, head = restrict(base, head)
     identical = _count_identical(base, head)
     fixed = regressed = np.empty(0, np.int64)
-    if pairing is Pairing.SAME:
+    if pairing.is_paired:
         fixed, regressed = _only_correct_in(head, base), _only_correct_in(base, head)
     return Comparison(
         base=base,
@@ -147,7 +150,7 @@ def compare(base: Run, head: Run, alpha: float) -> Comparison:
         recalls=_recalls(base, head, pairing, alpha),
         fixed=fixed,
         regressed=regressed,
-        notes=list(notes_on_test_set(head) if identical else notes_on(base, head, pairing)),
+        notes=list(notes_on_test_set(head)) if identical else notes,
         identical_outputs=identical,
     )
 
@@ -182,10 +185,13 @@ def _metrics(base: Run, head: Run, pairing: Pairing, alpha: float) -> Iterator[C
     # the head's settings for both: calibration errors over other bins can't be compared
     settings = _settings(head)
     values = [_measured(run, alpha, settings) for run in (base, head)]
+    if pairing is Pairing.SHARED:
+        # results/test.json is on all images
+        values = [{n: v for n, v in found.items() if n not in CURVE_METRICS} for found in values]
     intervals: dict[str, tuple[float, float]] = {}
     if pairing is not Pairing.OTHER_DATA:
-        predictions, paired = (base.predictions, head.predictions), pairing is Pairing.SAME
-        intervals = bootstrap_intervals(*predictions, paired, 1 - alpha, settings)
+        predictions = base.predictions, head.predictions
+        intervals = bootstrap_intervals(*predictions, pairing.is_paired, 1 - alpha, settings)
     for name, metric in METRICS.items():
         if metric is accuracy or not any(name in metrics for metrics in values):
             continue
@@ -239,7 +245,7 @@ def _proportion(
 ) -> Change:
     """The share of images that are classified correctly; base and head are bool (images,)."""
     difference: Difference | None = None
-    if pairing is Pairing.SAME:
+    if pairing.is_paired:
         fixed, regressed = int((head & ~base).sum()), int((base & ~head).sum())
         difference = paired_difference(fixed, regressed, len(head), 1 - alpha)
     elif pairing is Pairing.DIFFERENT:

@@ -63,6 +63,12 @@ def _test_sets(base: Run, head: Run, pairing: Pairing) -> str:
     )
     if pairing is Pairing.OTHER_DATA:
         return f"The data differ ({sizes}): the metrics are shown side by side, but not compared."
+    if pairing is Pairing.SHARED:
+        count = len(set(base.predictions.origins) & set(head.predictions.origins))
+        return (
+            f"The test sets differ ({sizes}): the two are compared on the {count:,} images that "
+            "both have, by their names."
+        )
     return (
         f"The test sets differ ({sizes}): the two are compared as independent samples, which "
         "detects only larger differences than a comparison image by image."

@@ -13,7 +13,7 @@ from reprovision.comparison import formatting
 from reprovision.comparison.comparison import Comparison, Verdict
 from reprovision.comparison.curves import draw_curves
 from reprovision.comparison.gate import Outcome
-from reprovision.data.dataset import load_info, load_split
+from reprovision.data.dataset import load_info, load_origins, load_split
 from reprovision.images.image_grid import thumbnail
 from reprovision.results.cache import has_remote
 from reprovision.results.layout import PREPARED
@@ -29,18 +29,18 @@ def render(comparison: Comparison, outcome: Outcome | None) -> str:
     )
     environment.tests["verdict"] = lambda cell: isinstance(cell, Verdict)
     text = files("reprovision.comparison").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    images = _test_images(comparison)
+    images, origins = _test_images(comparison), comparison.head.predictions.origins
     curved = comparison.base.history or comparison.head.history
     curves = draw_curves(comparison.base, comparison.head) if curved else []
     return environment.from_string(text).render(
         comparison=comparison,
         outcome=outcome,
         formatting=formatting,
-        pictured=images is not None,
+        pictured=bool(images),
         # asking DVC takes half a second
-        has_remote=images is None and has_remote(Path.cwd()),
+        has_remote=not images and has_remote(Path.cwd()),
         groups=[
-            (title, [_data_uri(images[i]) if images is not None else "" for i in indices], table)
+            (title, [_data_uri(images[origins[i]]) if images else "" for i in indices], table)
             for title, indices, table in formatting.disagreements(comparison, IMAGES)
         ],
         # our own drawings, in which matplotlib has escaped all names
@@ -48,14 +48,15 @@ def render(comparison: Comparison, outcome: Outcome | None) -> str:
     )
 
 
-def _test_images(comparison: Comparison) -> np.ndarray | None:
-    """The test images, where the workspace holds those that were compared."""
+def _test_images(comparison: Comparison) -> dict[str, np.ndarray]:
+    """The head's test images by name, where the workspace holds them; else none."""
     if not (PREPARED / "dataset.json").exists():
-        return None
+        return {}
     digest = comparison.head.test_set.digest
     if load_info(PREPARED).splits["test"].digest != digest:
-        return None
-    return load_split(PREPARED, "test").images
+        return {}
+    origins, images = load_origins(PREPARED, "test"), load_split(PREPARED, "test").images
+    return dict(zip(origins, images, strict=True))
 
 
 def _data_uri(image: np.ndarray) -> str:

@@ -13,18 +13,50 @@ class Pairing(StrEnum):
     """How the two test sets relate."""
 
     SAME = "same images"
+    SHARED = "shared images"
     DIFFERENT = "different images"
     OTHER_DATA = "other data"
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether the two are compared image by image."""
+        return self in (Pairing.SAME, Pairing.SHARED)
+
 
 def find_pairing(base: Run, head: Run) -> Pairing:
-    """How the test sets of two runs relate."""
+    """How the test sets of two runs relate.
+
+    They share images where at least half of the smaller one is in the other, too.
+    """
     if base.dataset.classes != head.dataset.classes:
         return Pairing.OTHER_DATA
-    if base.test_set.digest != head.test_set.digest:
-        same_source = base.test_set.name == head.test_set.name
-        return Pairing.DIFFERENT if same_source else Pairing.OTHER_DATA
-    return Pairing.SAME
+    if base.test_set.digest == head.test_set.digest:
+        return Pairing.SAME
+    if base.test_set.name != head.test_set.name:
+        return Pairing.OTHER_DATA
+    smaller = min(len(base.predictions), len(head.predictions))
+    is_shared = 2 * len(_shared_rows(base, head)) >= smaller
+    return Pairing.SHARED if is_shared else Pairing.DIFFERENT
+
+
+def restrict(base: Run, head: Run) -> tuple[Run, Run]:
+    """Both with the predictions for the images that both have, in the order of the head's."""
+    rows = _shared_rows(base, head)
+    return base.reordered([row for row, _ in rows]), head.reordered([row for _, row in rows])
+
+
+def _shared_rows(base: Run, head: Run) -> list[tuple[int, int]]:
+    """Rows of the base and of the head with the same name and label; none for ambiguous names."""
+    before, after = base.predictions, head.predictions
+    row_of = {name: row for row, name in enumerate(before.origins)}
+    if len(row_of) < len(before) or len(set(after.origins)) < len(after):
+        return []
+    pairs = ((row_of.get(name), row) for row, name in enumerate(after.origins))
+    return [
+        (first, second)
+        for first, second in pairs
+        if first is not None and before.actual[first] == after.actual[second]
+    ]
 
 
 def pair(base: Run, head: Run) -> Run:
