@@ -18,6 +18,7 @@ NAMES = (
     "overhead",
     "inference",
     "latency",
+    "predict",
     "prepare",
     "pipeline",
     "memory",

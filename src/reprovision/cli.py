@@ -136,29 +136,40 @@ def verify(keep: bool) -> int:
 
 
 @main.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option(
     "--model",
-    metavar="FILE|URI",
+    metavar="FILE|FOLDER|URI",
     help="An exported model, or e.g. models:/NAME@champion in MLflow; by default the current one.",
 )
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image.")
-def predict(images: tuple[Path, ...], model: str | None, top: int, as_json: bool) -> int:
-    """Classify image files, or all files in folders, with the exported model.
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table for spreadsheets and pandas.")
+def predict(
+    images: tuple[str, ...], model: str | None, top: int, as_json: bool, as_csv: bool
+) -> int:
+    """Classify image files, or all images in folders, with the exported model.
 
-    Each image is preprocessed as for training. Exit status: 0; 1 if an image can't be read.
+    Each image is preprocessed as for training; - is an image from standard input.
+
+    Exit status: 0; 1 if an image can't be read; 2 for a wrong command line.
     """
     from reprovision.results.layout import ONNX_MODEL
     from reprovision.serving.command import predict_files
+    from reprovision.serving.output import Format
+    from reprovision.serving.predictor import Predictor
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
     path = Path(model or ONNX_MODEL)
     if model and model.startswith("models:/"):
         from reprovision.core.params import load_params
         from reprovision.tracking.models import download_model
 
         path = download_model(load_params(), model)
-    return 0 if predict_files(path, images, top, as_json) else 1
+    output: Format = "json" if as_json else "csv" if as_csv else "text"
+    all_read = predict_files(Predictor(path, threads=1), images, top, output)
+    return 0 if all_read else 1
 
 
 @main.command()

@@ -1,12 +1,21 @@
 """A model that answers: from an image file the same as the pipeline, without torch."""
 
+import io
 import json
+import os
+import pty
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import termios
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import project as projects
 import pytest
 from conftest import shared
@@ -15,9 +24,10 @@ from project import ROOT, Project
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import load_info, load_origins, load_split
+from reprovision.images.preprocessing import ImageError
 from reprovision.results import layout
 from reprovision.results.predictions import Predictions, read_predictions
-from reprovision.serving.predictor import Predictor
+from reprovision.serving.predictor import AHEAD, Predictor
 
 LAST_DIGIT = 2e-6
 """Of a probability with six digits; PyTorch and ONNX Runtime differ in the seventh."""
@@ -98,13 +108,36 @@ def test_a_photo_has_the_pixels_of_training(trained: Project, photos: Path) -> N
     assert json.loads(done.stdout) == images.tolist()
 
 
-def test_the_command_prints_the_most_probable_classes(trained: Project, photos: Path) -> None:
+def test_answers_come_in_order_and_do_not_depend_on_other_images(
+    trained: Project, photos: Path, tmp_path: Path
+) -> None:
+    predictor = Predictor(trained.root / layout.ONNX_MODEL, threads=1)
+    files = sorted(photos.rglob("*.jpg"))
+    (tmp_path / "bad.jpg").write_bytes(b"%PDF-1.7")
+    before, bad, *after = predictor.predict_all([files[0], tmp_path / "bad.jpg", *files[1:]])
+    assert isinstance(bad, ImageError)
+    alone = [Predictor(trained.root / layout.ONNX_MODEL).predict(file) for file in files]
+    assert np.array_equal([before, *after], alone)
+
+
+def test_few_images_are_taken_ahead(trained: Project, photos: Path) -> None:
+    predictor, taken = Predictor(trained.root / layout.ONNX_MODEL), count()
+    many = (photos / "ant" / "1.jpg" for _, _ in zip(range(1000), taken, strict=False))
+    answers = predictor.predict_all(many)
+    for _ in range(100):
+        next(answers)
+    assert next(taken) <= 100 + AHEAD * (os.cpu_count() or 1) + 1
+
+
+def test_the_command_prints_a_line_per_image_in_columns(trained: Project, photos: Path) -> None:
     expected = results(trained)
     files = [str(photos / origin) for origin in expected.origins]
     lines = trained.run("reprovision", "predict", *files).stdout.splitlines()
+    width = max(map(len, files))
     for row, line in enumerate(lines):
-        name = expected.classes[expected.predicted[row]]
-        assert line.startswith(f"{files[row]}: {name} {expected.confidence[row]:.2%}, ")
+        name, confidence = expected.classes[expected.predicted[row]], expected.confidence[row]
+        assert line.startswith(f"{files[row]:<{width}}  {name}  {confidence:>7.2%}  ")
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_the_command_prints_json(trained: Project, photos: Path) -> None:
@@ -114,13 +147,79 @@ def test_the_command_prints_json(trained: Project, photos: Path) -> None:
     assert {len(image["classes"]) for image in found} == {1}
 
 
-def test_what_systems_leave_in_a_folder_is_ignored(
-    trained: Project, photos: Path, tmp_path: Path
+def test_the_command_prints_csv_with_the_digits_of_the_pipeline(
+    trained: Project, photos: Path
 ) -> None:
+    expected = results(trained)
+    files = [str(photos / origin) for origin in expected.origins]
+    shown = trained.run("reprovision", "predict", "--csv", "--top", "9", *files).stdout
+    table = pd.read_csv(io.StringIO(shown))
+    assert list(table) == ["image", "predicted", "confidence", "predicted_2", "confidence_2"]
+    assert list(table.image) == files
+    assert list(table.predicted) == [expected.classes[index] for index in expected.predicted]
+    assert table.confidence.to_numpy() == pytest.approx(expected.confidence, abs=LAST_DIGIT)
+
+
+def test_the_command_reads_an_image_from_standard_input(trained: Project, photos: Path) -> None:
+    image = photos / "ant" / "1.jpg"
+    piped = f"cat {shlex.quote(str(image))} | reprovision predict -"
+    (name, *answer), (_, *expected) = (
+        trained.run(*command).stdout.splitlines()
+        for command in (("sh", "-c", piped), ("reprovision", "predict", str(image)))
+    )
+    assert name == "-"
+    assert answer == expected
+
+
+def test_one_format_at_a_time(trained: Project) -> None:
+    done = trained.run("reprovision", "predict", "--json", "--csv", "photo.jpg", check=False)
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command(trained: Project, photos: Path) -> None:
+    done = trained.run("sh", "-c", f"reprovision predict {shlex.quote(str(photos))} | head -n 1")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_a_bar_is_shown_where_only_answers_go_to_a_file(trained: Project, photos: Path) -> None:
+    assert "/60 [" in on_a_terminal(trained, "reprovision", "predict", str(photos))
+    piped = f"reprovision predict {shlex.quote(str(photos))} | cat"
+    assert on_a_terminal(trained, "sh", "-c", piped) == ""
+
+
+def on_a_terminal(trained: Project, *command: str) -> str:
+    """What a command prints to stderr, a terminal, while its output goes to a file."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 80))
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=trained.root, env=trained.env, stdout=output, stderr=theirs
+        )
+        os.close(theirs)
+        shown = b""
+        # Linux reports an error, others an end, when nobody writes any more
+        with suppress(OSError):
+            while read := os.read(ours, 4096):
+                shown += read
+        os.close(ours)
+    assert process.wait() == 0
+    return shown.decode()
+
+
+def test_only_images_of_a_folder_are_taken(trained: Project, photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos / "ant", tmp_path / "album")
-    for name in (".DS_Store", "Thumbs.db", "README.md"):
+    for name in (".DS_Store", "Thumbs.db", "README.md", "1.json", "2.mov"):
         (tmp_path / "album" / name).write_text("not an image")
-    assert trained.run("reprovision", "predict", str(tmp_path / "album")).stdout.count("\n") == 30
+    done = trained.run("reprovision", "predict", str(tmp_path / "album"))
+    assert done.stdout.count("\n") == 30
+    assert done.stderr == "left out 2 files not named like images (.json, .mov)\n"
+
+
+def test_without_images_the_command_says_so(trained: Project, tmp_path: Path) -> None:
+    assert "there are no images in" in trained.refused("reprovision", "predict", str(tmp_path))
+    assert "(there is no such file)" in trained.refused("reprovision", "predict", "nothing.jpg")
 
 
 def test_the_command_takes_the_champion_of_mlflow(trained: Project, photos: Path) -> None:
@@ -142,6 +241,7 @@ def test_images_that_cannot_be_read_are_named_and_the_others_predicted(
     done = trained.run("reprovision", "predict", str(tmp_path / "bad.jpg"), good, check=False)
     assert done.returncode == 1
     assert "bad.jpg (it is a PDF document" in done.stderr
+    assert "1 of 2 images can't be read" in done.stderr
     assert done.stdout.startswith(good)
 
 
@@ -158,9 +258,12 @@ def test_without_results_the_command_says_how_to_make_some(project: Project) -> 
     assert "uv run dvc repro" in project.refused("reprovision", "predict", "photo.jpg")
 
 
-def test_it_answers_without_torch() -> None:
-    code = "import sys, reprovision.serving.command; print('torch' in sys.modules)"
+def test_it_answers_without_what_takes_seconds_to_import() -> None:
+    code = (
+        "import sys, reprovision.cli, reprovision.serving.command\n"
+        "print({'torch', 'mlflow', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT / "src", capture_output=True, text=True, check=True
     )
-    assert done.stdout == "False\n"
+    assert done.stdout == "set()\n"

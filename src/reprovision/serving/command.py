@@ -1,62 +1,84 @@
-"""`reprovision predict`: the classes of image files, as text or JSON."""
+"""`reprovision predict`: the classes of image files, as text, JSON or CSV."""
 
-import json
+import shutil
+import stat
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from functools import partial
+from os import fstat
 
 import numpy as np
 
-from reprovision.core.errors import UserError, printable
-from reprovision.images.files import used_entries
+from reprovision.core.errors import printable
 from reprovision.images.preprocessing import ImageError
+from reprovision.serving.inputs import find_images
+from reprovision.serving.output import (
+    Format,
+    Show,
+    csv_header,
+    csv_line,
+    json_line,
+    most_probable,
+    text_for,
+)
 from reprovision.serving.predictor import Predictor
 
 
-def predict_files(model: Path, images: Sequence[Path], top: int, as_json: bool) -> bool:
-    """Prints what a model says of image files, or of all files in folders.
+def predict_files(predictor: Predictor, arguments: Sequence[str], top: int, output: Format) -> bool:
+    """Prints what a model predicts for images, one by one as soon as it is known.
 
     Args:
+        arguments: files, folders, or `-` for standard input.
         top: classes shown of each image, the most probable first.
-        as_json: one JSON object per line instead of text.
 
     Returns:
         whether all could be read; what could not is reported on stderr.
 
     Raises:
-        UserError: the model can't be used, or there is no image.
+        UserError: there is no image.
     """
-    predictor, files = Predictor(model), list(_files(images))
-    if not files:
-        raise UserError(f"there are no files in {', '.join(map(str, images))}: name image files")
-    all_read = True
-    for file in files:
-        try:
-            probabilities = predictor.predict(file)
-        except ImageError as error:
-            all_read = False
-            print(f"error: {printable(f'{file} ({error})')}", file=sys.stderr)
-            continue
-        best = _most_probable(predictor.classes, probabilities, top)
-        if as_json:
-            print(json.dumps({"image": str(file), "classes": dict(best)}, ensure_ascii=False))
+    images, classes = find_images(arguments), predictor.classes
+    names = [name for name, _ in images]
+    show = _layout(output, names, classes, top)
+    if output == "csv":
+        print(csv_header(min(top, len(classes))), flush=True)
+
+    answers: Iterable[np.ndarray | ImageError]
+    answers, report = predictor.predict_all(image for _, image in images), _report
+    if _has_room_for_a_bar():
+        from tqdm import tqdm
+
+        answers = tqdm(answers, total=len(images), unit=" images", leave=False)
+        report = partial(tqdm.write, file=sys.stderr)
+    unreadable = 0
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, ImageError):
+            unreadable += 1
+            report(printable(f"error: {name} ({answer})"))
         else:
-            shown = ", ".join(f"{name} {probability:.2%}" for name, probability in best)
-            print(printable(f"{file}: {shown}"))
-    return all_read
+            print(show(name, most_probable(classes, answer, top)), flush=True)
+    if unreadable and len(images) > 1:
+        report(f"{unreadable:,} of {len(images):,} images can't be read, see above")
+    return not unreadable
 
 
-def _files(images: Sequence[Path]) -> Iterator[Path]:
-    for path in images:
-        if path.is_dir():
-            yield from _files(used_entries(path))
-        else:
-            yield path
+def _layout(output: Format, names: Sequence[str], classes: Sequence[str], top: int) -> Show:
+    if output == "json":
+        return json_line
+    if output == "csv":
+        return csv_line
+    # a file or a pipe takes long lines
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return text_for(names, classes, top, width)
 
 
-def _most_probable(
-    classes: Sequence[str], probabilities: np.ndarray, top: int
-) -> list[tuple[str, float]]:
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    # as many digits as predictions.csv has
-    return [(classes[i], round(float(probabilities[i]), 6)) for i in order]
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _has_room_for_a_bar() -> bool:
+    """Whether stderr is a terminal that nothing else is printed to.
+
+    What a pipe leads to may print to the same one.
+    """
+    return sys.stderr.isatty() and stat.S_ISREG(fstat(sys.stdout.fileno()).st_mode)

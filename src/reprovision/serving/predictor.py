@@ -1,6 +1,10 @@
 """An exported model with its preprocessing: from image files to probabilities, without torch."""
 
 import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 
@@ -8,12 +12,15 @@ import numpy as np
 import onnxruntime
 
 from reprovision.core.errors import UserError
-from reprovision.images.preprocessing import Preprocessing, preprocess
+from reprovision.images.preprocessing import ImageError, Preprocessing, preprocess
 
 CLASSES, PREPROCESSING = "classes", "preprocessing"
 """Metadata of a model, as JSON: names in the order of the probabilities; see `Preprocessing`."""
 
 MODEL = "model.onnx"
+
+AHEAD = 4
+"""Images per processor that may be under way or wait to be taken."""
 
 Image = bytes | str | PathLike[str]
 """An image file: its content or its path."""
@@ -24,6 +31,7 @@ class Predictor:
 
     Args:
         path: of the ONNX file that the export stage wrote, or of its folder.
+        threads: that share the work of one call; 0 for ONNX Runtime's choice.
 
     Attributes:
         classes: names, in the order of the probabilities.
@@ -33,14 +41,18 @@ class Predictor:
         UserError: the file is missing, damaged, or was not written by the export stage.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
         path = Path(path, MODEL) if Path(path).is_dir() else Path(path)
         if not path.is_file():
             raise UserError(
                 f"there is no {path}: run `uv run dvc repro`, which exports a model, or name one"
             )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         try:
-            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
             metadata = self.session.get_modelmeta().custom_metadata_map
             self.classes: tuple[str, ...] = tuple(json.loads(metadata[CLASSES]))
             self.preprocessing = Preprocessing(**json.loads(metadata[PREPROCESSING]))
@@ -59,6 +71,33 @@ class Predictor:
             ImageError: the image can't be read.
         """
         return self.probabilities(preprocess(image, self.preprocessing)[None])[0]
+
+    def predict_all(self, images: Iterable[Image]) -> Iterator[np.ndarray | ImageError]:
+        """Yields the probabilities of each image, or why it can't be read, in order.
+
+        Each processor reads and predicts an image of its own, for which one thread per call is best
+        (`threads=1`). An answer cannot depend on the images around it: there are no batches, which
+        photos would not make faster (benchmarks/parts/predict.py). Memory is bounded.
+        """
+
+        def answer(image: Image) -> np.ndarray | ImageError:
+            try:
+                return self.predict(image)
+            except ImageError as error:
+                return error
+
+        workers = os.cpu_count() or 1
+        pending: deque[Future[np.ndarray | ImageError]] = deque()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for image in images:
+                if len(pending) == AHEAD * workers:
+                    yield pending.popleft().result()
+                pending.append(pool.submit(answer, image))
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """The probabilities float32 (N, classes) of preprocessed pixels, uint8 (N, C, H, W)."""
