@@ -42,11 +42,19 @@ def test_one_image_has_its_classes_below_each_other() -> None:
     assert show("a.jpg", BEST) == "a.jpg\n  bee   87.65%\n  ant   12.35%"
 
 
-def test_so_have_many_that_do_not_fit_into_a_line() -> None:
+def test_so_have_many_if_most_do_not_fit_into_a_line() -> None:
     images = ["a.jpg", "b.jpg"]
     needed = len(text_for(images, ("ant", "bee"), 2, None)("a.jpg", BEST))
     assert "\n" not in text_for(images, ("ant", "bee"), 2, needed)("a.jpg", BEST)
     assert "\n" in text_for(images, ("ant", "bee"), 2, needed - 1)("a.jpg", BEST)
+    # in a pipe, never
+    assert "\n" not in text_for(["a" * 500] * 2, ("ant", "bee"), 2, None)("a" * 500, BEST)
+
+
+def test_a_long_name_lengthens_no_line_but_its_own() -> None:
+    show = text_for(["a.jpg", "b.jpg", "c" * 100], ("ant", "bee"), 1, 80)
+    assert show("a.jpg", BEST[:1]) == "a.jpg  bee   87.65%"
+    assert show("c" * 100, BEST[:1]) == "c" * 100 + "  bee   87.65%"
 
 
 def test_csv_has_a_line_per_image_whatever_its_name() -> None:

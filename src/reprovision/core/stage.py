@@ -9,8 +9,6 @@ from io import TextIOWrapper
 from pathlib import Path
 from textwrap import shorten
 
-from filelock import FileLock, Timeout
-
 from reprovision.core.errors import UserError, is_out_of_memory, printable, redact
 from reprovision.core.memory import keep_freed_memory
 
@@ -45,6 +43,9 @@ def single_instance(stage: str) -> Iterator[None]:
 
     Killing DVC leaves its stage running: the next run must not write the same outputs meanwhile.
     """
+    # a tenth of all that `reprovision predict` imports, which needs no lock
+    from filelock import FileLock, Timeout
+
     path = Path(".reprovision", "stages", stage).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

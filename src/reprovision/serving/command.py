@@ -67,7 +67,7 @@ def _layout(output: Format, names: Sequence[str], classes: Sequence[str], top: i
         return json_line
     if output == "csv":
         return csv_line
-    # a file or a pipe takes long lines
+    # in a file or a pipe, each image is one line
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     return text_for(names, classes, top, width)
 

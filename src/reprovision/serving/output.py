@@ -21,6 +21,9 @@ Show = Callable[[str, Best], str]
 
 PERCENT = len("100.00%")
 
+PIPED_WIDTH = 120
+"""Columns where the output is a file or a pipe."""
+
 
 def most_probable(classes: Sequence[str], probabilities: np.ndarray, top: int) -> Best:
     """The best classes of probabilities, float32 (classes,), with the digits of predictions.csv."""
@@ -32,24 +35,26 @@ def text_for(images: Sequence[str], classes: Sequence[str], top: int, width: int
     """A line per image, in columns; classes below each other for one image or lack of space.
 
     Args:
-        images: the names of all, which decide how wide the columns are.
+        images: the names of all, which decide how wide the columns are. A few that are too long
+            only lengthen their own lines.
         top: classes shown per image.
         width: of the terminal, in characters; None for any.
     """
-    of_image, of_class = (
-        max(cell_len(printable(name)) for name in names) for names in (images, classes)
-    )
-    needed = of_image + min(top, len(classes)) * (of_class + PERCENT + 4)
-    in_lines = len(images) > 1 and (width is None or needed <= width)
+    of_class = max(cell_len(printable(name)) for name in classes)
+    room = (width or PIPED_WIDTH) - min(top, len(classes)) * (of_class + PERCENT + 4)
+    fitting = [n for n in (cell_len(printable(name)) for name in images) if n <= room]
+    most_fit = width is None or 2 * len(fitting) > len(images)
 
     def show(image: str, best: Best) -> str:
+        image = printable(image)
         cells = [
             f"{set_cell_size(printable(name), of_class)}  {f'{probability:.2%}':>{PERCENT}}"
             for name, probability in best
         ]
-        if in_lines:
-            return "  ".join([set_cell_size(printable(image), of_image), *cells])
-        return "\n  ".join([printable(image), *cells])
+        if len(images) == 1 or not most_fit:
+            return "\n  ".join([image, *cells])
+        padding = " " * (max(fitting, default=0) - cell_len(image))
+        return "  ".join([image + padding, *cells])
 
     return show
 
