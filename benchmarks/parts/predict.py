@@ -13,7 +13,7 @@ BARE = {
 }
 ANSWER = "one photo, the whole process"
 ROUNDS, TARGET, SECONDS = 5, 0.8, 1.0
-IMAGES = {"photos": 200, "digits": 4000}
+IMAGES = {"photos": 100, "digits": 2000}
 TOY_IMAGES = 20
 
 OBSTACLES = {
