@@ -91,14 +91,15 @@ def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:
 
 
 def build_loss(params: TrainParams) -> Callable[[Tensor, Tensor], Tensor]:
-    """The training loss: from logits (N, K) and labels (N,), the mean over the batch.
+    """The training loss: from logits (N, K) and targets, the mean over the batch.
 
+    Targets are labels int64 (N,), or shares of the classes float32 (N, K), see `Targets.for_loss`.
     ``softmax_cross_entropy`` passes probabilities to a loss that expects logits, as one of the
     tutorials does; it learns more slowly and is here for comparison.
     """
 
-    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         scores = logits.softmax(1) if params.loss == "softmax_cross_entropy" else logits
-        return functional.cross_entropy(scores, labels, label_smoothing=params.label_smoothing)
+        return functional.cross_entropy(scores, targets, label_smoothing=params.label_smoothing)
 
     return cross_entropy

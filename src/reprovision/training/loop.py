@@ -14,9 +14,10 @@ import torch
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import Params
-from reprovision.data.augmentation import Augmentation, is_augmented
+from reprovision.data.augmentation import Augmentation, check_channels, is_augmented
 from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import DatasetInfo, Split
+from reprovision.data.mixing import Mixing
 from reprovision.models.classifier import build_model
 from reprovision.models.hardware import (
     autocast,
@@ -42,8 +43,9 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     """A new model with its optimizers, on the device that the params ask for.
 
     Raises:
-        UserError: the device is not available, or the network does not fit the images.
+        UserError: the device is not available, or network or augmentation do not fit the images.
     """
+    check_channels(params.train.augment, info.shape[0])
     set_threads(params)
     device = choose_device(params)
     if params.train.compile:
@@ -120,13 +122,16 @@ def _train_epoch(
     forward = torch.compile(model) if params.train.compile else model
     loss_function = build_loss(params.train)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
+    mix = Mixing(params.train.augment, seed_for(params.seed, epoch, "mixing"))
     metrics = RunningMetrics()
     torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
     shuffled = batches.epoch(seed_for(params.seed, epoch, "order"))
     for step, (pixels, labels) in enumerate(shuffled, start=epoch * len(batches)):
+        # outside of autocast: places in an image need more digits than bfloat16 has
+        mixed, targets = mix(augment(pixels), labels)
         with autocast(batches.device, precision):
-            logits = forward(augment(pixels))
-        loss = loss_function(logits.float(), labels)
+            logits = forward(mixed)
+        loss = loss_function(logits.float(), targets.for_loss(logits.shape[1]))
         loss.backward()
         factor = schedule(params.train, step, len(batches))
         for optimizer in state.optimizers:
@@ -136,7 +141,7 @@ def _train_epoch(
             optimizer.zero_grad()
         if state.ema:
             state.ema.update(step)
-        metrics.add(loss, logits, labels)
+        metrics.add(loss, logits, targets.dominant)
         for callback in callbacks:
             callback.on_batch_end(epoch + 1, metrics)
     return metrics
