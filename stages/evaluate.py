@@ -11,6 +11,7 @@ from reprovision.evaluation.roc import roc_auc
 from reprovision.models.checkpoint import load_checkpoint
 from reprovision.models.hardware import describe_hardware, describe_numerics, set_threads
 from reprovision.models.inference import predict
+from reprovision.models.mirror import with_flip
 from reprovision.results import layout
 from reprovision.results.class_metrics import measure_classes, write_class_metrics
 from reprovision.results.dataset import summarize
@@ -27,7 +28,8 @@ def main() -> None:
     set_threads(params)
     test, origins = load_split(layout.PREPARED, "test"), load_origins(layout.PREPARED, "test")
     checkpoint, evaluate = load_checkpoint(layout.CHECKPOINT), params.evaluate
-    logits = predict(checkpoint.classifier, torch.from_numpy(test.images), evaluate.batch_size)
+    model = with_flip(checkpoint.classifier, evaluate.flip)
+    logits = predict(model, torch.from_numpy(test.images), evaluate.batch_size)
     names = checkpoint.header.dataset.classes
     predictions = predictions_from(logits.numpy(), test.labels, names, origins)
     areas, settings = roc_auc(logits.numpy(), test.labels), Settings(evaluate.bins, evaluate.top_k)

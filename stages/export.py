@@ -27,9 +27,10 @@ def main() -> None:
     """Writes the model and its card; fails where the model disagrees with PyTorch."""
     params, checkpoint = load_params(), load_checkpoint(layout.CHECKPOINT)
     set_threads(params)
-    export_onnx(checkpoint, layout.ONNX_MODEL)
+    flip, tolerance = params.evaluate.flip, params.export.tolerance
+    export_onnx(checkpoint, layout.ONNX_MODEL, flip)
     test = load_split(layout.PREPARED, "test")
-    parity = check_parity(checkpoint, layout.ONNX_MODEL, test, params.export.tolerance)
+    parity = check_parity(checkpoint, layout.ONNX_MODEL, test, tolerance, flip)
 
     metrics = json.loads(layout.TEST_METRICS.read_text("utf-8"))
     classes = read_class_metrics(layout.CLASS_METRICS)

@@ -27,6 +27,31 @@ def test_its_code_predicts_the_same_as_the_pipeline(
     assert abs(float(probability) - float(row["confidence"])) < 1e-4
 
 
+@pytest.mark.slow
+def test_with_flip_the_predictions_the_exported_model_and_the_card_agree(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    before = read_csv(reproduced.root / "results/predictions.csv")
+    reproduced.set_params(**{"evaluate.flip": True})
+    output = reproduced.repro().stdout
+    assert "Stage 'train' didn't change" in output
+    rows = read_csv(reproduced.root / "results/predictions.csv")
+    assert rows != before
+    test = load_split(reproduced.root / "data/prepared", "test")
+    session = onnxruntime.InferenceSession(reproduced.root / "models/exported/model.onnx")
+    probabilities = session.run(None, {"pixels": test.images})[0]
+    confidence = np.array([float(row["confidence"]) for row in rows])
+    assert probabilities.max(1) == pytest.approx(confidence, abs=1e-4)
+    assert "mean over an image and its mirror image" in read_card(reproduced)
+    copy_model(reproduced, tmp_path)
+    Image.fromarray(test.images[0, 0]).save(tmp_path / "image.png")
+    name, probability = run_code(reproduced, tmp_path).split()
+    assert (name, float(probability)) == (
+        rows[0]["predicted"],
+        pytest.approx(confidence[0], abs=1e-4),
+    )
+
+
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("JPEG", "RGB")])
 def test_its_code_preprocesses_any_image_as_the_pipeline_does(
     reproduced_template: Project, tmp_path: Path, kind: str, mode: str
@@ -60,6 +85,7 @@ def test_its_metrics_are_those_of_the_results(reproduced_template: Project) -> N
         cells = rf"^\| {row['name']} \| .* \| {recall} \(.* \| {area} \| {row['images']} \|$"
         assert re.search(cells, card, re.MULTILINE)
     assert reproduced_template.json("results/dataset.json")["sha256"]["test"] in card
+    assert "mirror image" not in card
 
 
 def test_it_leads_back_to_the_commit_that_produced_it(reproduced_template: Project) -> None:

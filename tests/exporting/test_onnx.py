@@ -219,3 +219,41 @@ def test_a_model_that_returns_nan_is_refused(
     export_onnx(checkpoint, tmp_path / "model.onnx")
     with pytest.raises(UserError, match="differs from PyTorch by nan"):
         check_parity(checkpoint, tmp_path / "model.onnx", test, 1e-4)
+
+
+# ---- the mean over image and mirror image
+
+
+def test_with_flip_the_exported_model_answers_for_image_and_mirror_image(
+    untrained: Make, prepared: Path, tmp_path: Path
+) -> None:
+    checkpoint, test = untrained(), load_split(prepared, "test")
+    path = tmp_path / "model.onnx"
+    export_onnx(checkpoint, path, flip=True)
+    assert check_parity(checkpoint, path, test, 1e-5, flip=True).same_predictions == len(test)
+    pixels = torch.from_numpy(test.images)
+    image, mirrored = (
+        predict(checkpoint.classifier, p, 100).softmax(1) for p in (pixels, pixels.flip(3))
+    )
+    assert (image - mirrored).abs().max() > 0.01
+    for size in (1, 3, len(pixels)):
+        (got,) = session(path).run(None, {"pixels": test.images[:size]})
+        assert got == pytest.approx(((image + mirrored) / 2)[:size].numpy(), abs=1e-5)
+
+
+def test_a_model_that_was_tested_with_flip_differs_from_one_without(
+    untrained: Make, prepared: Path, tmp_path: Path
+) -> None:
+    checkpoint = untrained()
+    export_onnx(checkpoint, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="differs from PyTorch"):
+        test = load_split(prepared, "test")
+        check_parity(checkpoint, tmp_path / "model.onnx", test, 1e-4, flip=True)
+
+
+def test_with_flip_the_layers_are_in_the_graph_once(untrained: Make, tmp_path: Path) -> None:
+    kinds = []
+    for flip in (False, True):
+        export_onnx(untrained(), tmp_path / "model.onnx", flip)
+        kinds.append([node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node])
+    assert [kind.count("Conv") for kind in kinds] == [1, 1]

@@ -86,6 +86,24 @@ def test_features_that_are_computed_once_train_as_well_as_images(
         assert one.val_loss == pytest.approx(two.val_loss, rel=1e-4)
 
 
+def test_with_augmentation_the_network_sees_new_images_in_each_epoch(
+    images: Path, weights: Path
+) -> None:
+    for change in ({"train.augment.crop": 0.3}, {"train.augment.cutmix": 1.0}):
+        given, (info, train, val) = params(weights, **change), parts(images)
+        seen: list[torch.Tensor] = []
+        state = loop.start(given, info)
+        state.classifier.register_forward_pre_hook(
+            lambda module, args, seen=seen: seen.append(args[0]) if module.training else None
+        )
+        loop.train(state, train, val, given)
+        epochs = torch.cat(seen).chunk(3)
+        assert all(epoch.shape == train.images.shape for epoch in epochs)
+        assert not torch.equal(*(epoch.sum((1, 2, 3)).sort()[0] for epoch in epochs[:2]))
+        # the backbone is frozen all the same
+        assert state.history[-1].train_loss < state.history[0].train_loss
+
+
 def test_an_interrupted_training_ends_with_the_same_bytes(
     images: Path, weights: Path, tmp_path: Path
 ) -> None:

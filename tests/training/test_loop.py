@@ -12,6 +12,7 @@ from reprovision.core.errors import UserError
 from reprovision.core.params import Params
 from reprovision.data.batches import Batches, seed_for
 from reprovision.data.dataset import Split, load_info, load_split
+from reprovision.data.mixing import Mixing
 from reprovision.models.checkpoint import save_checkpoint
 from reprovision.models.inference import score
 from reprovision.results.history import write_history
@@ -28,6 +29,11 @@ EVERYTHING = {
     "model.conv.batch_norm": True,
     "train.augment.shift": 0.1,
     "train.augment.rotate": 10.0,
+    "train.augment.crop": 0.2,
+    "train.augment.brightness": 0.2,
+    "train.augment.erase": 0.2,
+    "train.augment.mixup": 0.2,
+    "train.augment.cutmix": 1.0,
     "train.momentum": 0.8,
     "train.lr": 0.005,
 }
@@ -182,3 +188,53 @@ def test_batch_normalization_of_a_single_image_is_reported(prepared: Path) -> No
     params = tiny_params(**changes, **{"model.conv.padding": "same", "model.conv.batch_norm": True})
     with pytest.raises(UserError, match=r"batch of one image.*use another train\.batch_size"):
         trained(prepared, params)
+
+
+# ---- augmentation
+
+
+def seen_in_training(prepared: Path, params: Params) -> list[torch.Tensor]:
+    """The pixels that the network gets in training."""
+    seen: list[torch.Tensor] = []
+    state = loop.start(params, load_info(prepared))
+    state.classifier.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0]) if module.training else None
+    )
+    loop.train(state, load_split(prepared, "train"), load_split(prepared, "val"), params)
+    return seen
+
+
+def test_images_are_augmented_in_full_precision_whatever_the_network_computes_in(
+    prepared: Path,
+) -> None:
+    changes = {"numerics": "native", "train.epochs": 1, "train.augment.rotate": 30.0}
+    full, half = (
+        seen_in_training(prepared, tiny_params(**changes, **{"train.precision": precision}))
+        for precision in ("fp32", "bf16")
+    )
+    assert all(torch.equal(a, b) for a, b in zip(full, half, strict=True))
+
+
+def test_a_step_with_mixup_learns_both_labels(prepared: Path) -> None:
+    # a batch of all images, whose first loss is that of the initial parameters
+    params = tiny_params(**{"train.epochs": 1, "train.batch_size": 300, "train.augment.mixup": 1.0})
+    start = loop.start(params, load_info(prepared)).classifier
+    split = load_split(prepared, "train")
+    pixels, labels = next(Batches(split, 300, torch.device("cpu")).epoch(seed_for(0, 0, "order")))
+    mixed, targets = Mixing(params.train.augment, seed_for(0, 0, "mixing"))(pixels, labels)
+    assert targets.others is not None and targets.shares is not None
+    logits = start(mixed)
+    first, second = (
+        functional.cross_entropy(logits, of, reduction="none") for of in (labels, targets.others)
+    )
+    loss = (targets.shares * first + (1 - targets.shares) * second).mean().item()
+    epoch = trained(prepared, params).history[0]
+    assert epoch.train_loss == pytest.approx(loss, rel=1e-5)
+    larger = torch.where(targets.shares >= 0.5, labels, targets.others)
+    accuracy = (logits.argmax(1) == larger).double().mean().item()
+    assert epoch.train_accuracy == pytest.approx(accuracy)
+
+
+def test_colors_of_grayscale_images_are_refused_before_training(prepared: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.augment\.saturation and hue"):
+        trained(prepared, tiny_params(**{"train.augment.hue": 0.1}))

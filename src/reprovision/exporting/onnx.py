@@ -15,6 +15,7 @@ from reprovision.core.files import write_bytes
 from reprovision.data.dataset import Split
 from reprovision.models.checkpoint import Checkpoint
 from reprovision.models.inference import predict
+from reprovision.models.mirror import with_flip
 from reprovision.serving.predictor import CLASSES, PREPROCESSING, Predictor
 
 OPSET = 20
@@ -39,14 +40,15 @@ class Parity:
     same_predictions: int
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
+def export_onnx(checkpoint: Checkpoint, path: Path, flip: bool = False) -> None:
     """Writes a model from `pixels`, uint8 (N, C, H, W), to `probabilities`, float32 (N, classes).
 
-    The same checkpoint gives the same bytes.
+    The same checkpoint gives the same bytes. With `flip`, probabilities are the mean over each
+    image and its mirror image.
     """
     dataset = checkpoint.header.dataset
     program = torch.onnx.export(
-        nn.Sequential(checkpoint.classifier, nn.Softmax(1)).eval(),
+        nn.Sequential(with_flip(checkpoint.classifier, flip), nn.Softmax(1)).eval(),
         # in a batch of one the exporter would take the size for a constant
         (torch.zeros(2, *dataset.shape, dtype=torch.uint8),),
         input_names=["pixels"],
@@ -83,14 +85,17 @@ def _strip(message: Any) -> None:
                 _strip(child)
 
 
-def check_parity(checkpoint: Checkpoint, path: Path, split: Split, tolerance: float) -> Parity:
-    """Compares the exported model with PyTorch over a whole split.
+def check_parity(
+    checkpoint: Checkpoint, path: Path, split: Split, tolerance: float, flip: bool = False
+) -> Parity:
+    """Compares the exported model with PyTorch over a whole split; `flip` as in `export_onnx`.
 
     Raises:
         UserError: a probability differs by more than the tolerance.
     """
     predictor = Predictor(path)
-    logits = predict(checkpoint.classifier, torch.from_numpy(split.images), BATCH)
+    model = with_flip(checkpoint.classifier, flip)
+    logits = predict(model, torch.from_numpy(split.images), BATCH)
     expected = logits.softmax(1).numpy()
     batches = [split.images[i : i + BATCH] for i in range(0, len(split), BATCH)]
     exported = np.concatenate([predictor.probabilities(batch) for batch in batches])

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from reprovision.data.dataset import Split
 from reprovision.models.classifier import Classifier
+from reprovision.models.mirror import MirrorAverage
 
 FEATURES_BATCH = 32
 """Images per batch where features are computed: those of photos fill the memory quickly."""
@@ -23,7 +24,7 @@ class Scores:
 
 
 @torch.inference_mode()
-def predict(classifier: Classifier, images: Tensor, batch_size: int) -> Tensor:
+def predict(classifier: Classifier | MirrorAverage, images: Tensor, batch_size: int) -> Tensor:
     """Logits (N, classes), float32 on the CPU, for uint8 images (N, C, H, W), in order.
 
     The classifier is left in evaluation mode.
@@ -45,7 +46,10 @@ def compute_features(classifier: Classifier, split: Split) -> Split:
 
 
 def _in_batches(
-    classifier: Classifier, compute: Callable[[Tensor], Tensor], images: Tensor, batch_size: int
+    classifier: Classifier | MirrorAverage,
+    compute: Callable[[Tensor], Tensor],
+    images: Tensor,
+    batch_size: int,
 ) -> Tensor:
     """What a part of the classifier computes, float32 on the CPU, in evaluation mode."""
     classifier.eval()
