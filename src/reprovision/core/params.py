@@ -111,6 +111,15 @@ class ConvParams(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _residual_needs_same_padding(self) -> Self:
+        if self.residual and self.padding != "same":
+            raise ValueError(
+                "model.conv.residual=true needs model.conv.padding=same: the input and the output "
+                "of a stage must have one size"
+            )
+        return self
+
     def per_stage(self, name: PerStage) -> list[int]:
         """One value per stage; a single number applies to all of them."""
         value: int | list[int] = getattr(self, name)
@@ -187,6 +196,22 @@ class TrainParams(Section):
             raise ValueError("train.nesterov=true needs a train.momentum above 0")
         return self
 
+    @model_validator(mode="after")
+    def _freeze_epochs_are_some_of_a_frozen_backbone(self) -> Self:
+        if self.freeze_epochs is None:
+            return self
+        if self.freeze != "backbone":
+            raise ValueError(
+                "train.freeze_epochs needs train.freeze=backbone: set it, or "
+                "train.freeze_epochs=null"
+            )
+        if self.freeze_epochs >= self.epochs:
+            raise ValueError(
+                f"train.freeze_epochs={self.freeze_epochs} leaves none of train.epochs="
+                f"{self.epochs} for all layers: set it lower, or to null"
+            )
+        return self
+
 
 class EvaluateParams(Section):
     batch_size: Count
@@ -240,11 +265,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _best_needs_validation(self) -> Self:
+    def _validation_needs_images(self) -> Self:
         if self.train.keep == "best" and self.data.val_fraction == 0:
             raise ValueError(
                 "train.keep=best needs validation images: "
                 "set data.val_fraction above 0, or train.keep=last"
+            )
+        if self.train.patience is not None and self.data.val_fraction == 0:
+            raise ValueError(
+                "train.patience needs validation images: "
+                "set data.val_fraction above 0, or train.patience=null"
             )
         return self
 
