@@ -51,7 +51,10 @@ def main() -> None:
     resume.delete()
     kept = kept_epoch(state.history, params.train.keep)
     best = "" if kept.val_accuracy is None else f": val accuracy {kept.val_accuracy:.2%}"
-    print(f"kept epoch {kept.epoch} of {params.train.epochs}, the {params.train.keep}{best}")
+    trained, epochs = len(state.history), params.train.epochs
+    if trained < epochs:
+        print(f"training stopped after epoch {trained} of {epochs}: val accuracy rose no more")
+    print(f"kept epoch {kept.epoch} of {trained}, the {params.train.keep}{best}")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_muon_updates_a_kernel_as_the_matrix_of_its_output_channels() -> None:
 def factors(epochs: int = 4, steps: int = 10, **changes: Any) -> list[float]:
     given = {"epochs": epochs} | changes
     params = tiny_params(**{f"train.{key}": value for key, value in given.items()}).train
-    return [schedule(params, step, steps) for step in range(epochs * steps)]
+    return [schedule(params, step, steps, epochs) for step in range(epochs * steps)]
 
 
 def test_a_constant_schedule_is_constant() -> None:

@@ -34,12 +34,21 @@ class Batches:
         split: the images.
         batch_size: images per batch; the last one of an epoch may have fewer.
         device: of the batches.
+        class_weights: probability of an image by its label, up to a factor, with which an epoch
+            draws as many images as there are, with replacement; None draws each image once.
     """
 
-    def __init__(self, split: Split, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+    ) -> None:
         self.split = split
         self.batch_size = batch_size
         self.device = device
+        self.class_weights = class_weights
         batch_bytes = batch_size * prod(split.images.shape[1:])
         self.gathered = batch_size * max(1, GATHER_BYTES // batch_bytes)
         if device.type == "cpu":
@@ -51,15 +60,31 @@ class Batches:
     def __len__(self) -> int:
         return ceil(len(self.split) / self.batch_size)
 
+    def steps(self, accumulate: int) -> int:
+        """Steps per epoch, where each takes so many batches; the last may have fewer."""
+        return ceil(len(self) / accumulate)
+
+    def step_size(self, batch: int, accumulate: int) -> int:
+        """Images of the step that a batch, counted from 0, belongs to."""
+        whole = self.batch_size * accumulate
+        return min(whole, len(self.split) - batch // accumulate * whole)
+
     def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields each image once: pixels uint8 (n, C, H, W) and labels int64 (n,)."""
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self.split), generator=generator).to(self.device)
+        """Yields all images in random order: pixels uint8 (n, C, H, W) and labels int64 (n,)."""
+        order = self._order(torch.Generator().manual_seed(seed)).to(self.device)
         for rows in order.split(self.gathered):
             pixels, labels = self._gather(rows)
             yield from zip(
                 pixels.split(self.batch_size), labels.split(self.batch_size), strict=True
             )
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """Indices of an epoch's images."""
+        count = len(self.split)
+        if self.class_weights is None:
+            return torch.randperm(count, generator=generator)
+        weights = self.class_weights[torch.from_numpy(self.split.labels)].double()
+        return torch.multinomial(weights, count, replacement=True, generator=generator)
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         if self.device.type != "cpu":
@@ -68,3 +93,20 @@ class Batches:
         pixels = np.take(self.split.images, rows.numpy(), axis=0)
         labels = np.take(self.split.labels, rows.numpy(), axis=0)
         return torch.from_numpy(pixels), torch.from_numpy(labels)
+
+
+def balanced_weights(labels: np.ndarray) -> Tensor:
+    """A weight for each class, inverse to its frequency, with a mean over the images of 1.
+
+    This is scikit-learn's "balanced", which takes two seconds to import (n=2). Classes without images have
+    the weight 0.
+
+    Args:
+        labels: (N,) int64.
+
+    Returns:
+        float32 (largest label + 1,).
+    """
+    counts = np.bincount(labels)
+    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return torch.from_numpy(np.where(counts > 0, weights, 0).astype(np.float32))

@@ -16,7 +16,9 @@ class Epoch:
 
     Attributes:
         epoch: counted from 1.
-        train_loss, train_accuracy: means over the epoch's images, while the parameters changed.
+        train_loss, train_accuracy: means over the epoch's images, while the parameters changed. The
+            loss is the one that is minimized: label smoothing and, with `train.balance: loss`, the
+            weights of the classes are part of it.
         val_loss, val_accuracy: after the epoch; None without a validation split.
         lr: learning rate of the last step.
     """
@@ -73,3 +75,15 @@ def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
     if keep == "last":
         return history[-1]
     return max(history, key=lambda epoch: (epoch.val_accuracy or 0, -(epoch.val_loss or 0)))
+
+
+def has_stalled(history: Sequence[Epoch], patience: int | None, since: int = 0) -> bool:
+    """Whether so many epochs have passed without a better one, in the order of `kept_epoch`.
+
+    Args:
+        patience: number of epochs; None waits forever.
+        since: epochs before the counting starts.
+    """
+    if patience is None or len(history) <= since:
+        return False
+    return len(history) - max(kept_epoch(history, "best").epoch, since) >= patience

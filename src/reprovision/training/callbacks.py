@@ -23,6 +23,9 @@ class Callback:
     def on_epoch_end(self, state: TrainingState) -> None:
         """Called when an epoch has been trained, validated and appended to the history."""
 
+    def on_train_end(self, state: TrainingState) -> None:
+        """Called after the last epoch, which `train.patience` may have made an earlier one."""
+
 
 class HistoryWriter(Callback):
     """Rewrites the history file after each epoch, so that `dvc plots` shows it during training."""
@@ -38,7 +41,7 @@ class Progress(Callback):
     """Shows a progress bar on a terminal, and prints one line per epoch.
 
     Args:
-        epochs: number of epochs in all.
+        epochs: number of epochs at most.
         done: epochs that an earlier, interrupted run has finished.
         images: training images per epoch.
     """
@@ -75,8 +78,9 @@ class Progress(Callback):
         self.bar.update(epoch.epoch * self.images - self.bar.n)
         rate = self.images / seconds
         tqdm.write(f"{self._summary(epoch)}, {rate:,.0f} images/s, {left:.0f} s left")
-        if epoch.epoch == self.epochs:
-            self.bar.close()
+
+    def on_train_end(self, state: TrainingState) -> None:
+        self.bar.close()
 
     def _summary(self, epoch: Epoch) -> str:
         text = f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}: "

@@ -65,8 +65,8 @@ def _muon_and_adamw(params: Params, parameters: list[nn.Parameter]) -> list[Opti
     return [Muon(inner, train.muon_lr, train.momentum, precision), adamw]
 
 
-def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:
-    """The factor of the learning rate at a step, counted from 0 over all epochs.
+def schedule(params: TrainParams, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """The factor of the learning rate at a step of the optimizer, counted from 0 over some epochs.
 
     A pure function, so that a resumed run needs no state. All schedules first rise linearly over
     the fraction `train.warmup` of all steps. Then `constant` stays; `step` is multiplied by
@@ -74,7 +74,7 @@ def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:
     Hutter, arXiv:1608.03983); `one_cycle` falls to zero linearly (Smith and Topin,
     arXiv:1708.07120).
     """
-    total = params.epochs * steps_per_epoch
+    total = epochs * steps_per_epoch
     warmup = params.warmup * total
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -90,16 +90,30 @@ def schedule(params: TrainParams, step: int, steps_per_epoch: int) -> float:
             return 1 - progress
 
 
-def build_loss(params: TrainParams) -> Callable[[Tensor, Tensor], Tensor]:
+def build_loss(
+    params: TrainParams, class_weights: Tensor | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
     """The training loss: from logits (N, K) and targets, the mean over the batch.
 
     Targets are labels int64 (N,), or shares of the classes float32 (N, K), see `Targets.for_loss`.
+
+    With weights (K,) of the classes the loss of each image is multiplied by that of its class.
+    Those of torch's cross_entropy would not do: it divides by their sum over the batch, which makes
+    batches of a rare class count no more than others, and applies them to smoothed labels, too.
+
     ``softmax_cross_entropy`` passes probabilities to a loss that expects logits, as one of the
     tutorials does; it learns more slowly and is here for comparison.
     """
 
     def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         scores = logits.softmax(1) if params.loss == "softmax_cross_entropy" else logits
-        return functional.cross_entropy(scores, targets, label_smoothing=params.label_smoothing)
+        smoothing = params.label_smoothing
+        if class_weights is None:
+            return functional.cross_entropy(scores, targets, label_smoothing=smoothing)
+        losses = functional.cross_entropy(
+            scores, targets, reduction="none", label_smoothing=smoothing
+        )
+        weights = class_weights.to(logits.device)
+        return (losses * (weights[targets] if targets.ndim == 1 else targets @ weights)).mean()
 
     return cross_entropy

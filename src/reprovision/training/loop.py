@@ -7,15 +7,17 @@ bytes.
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import Params
 from reprovision.data.augmentation import Augmentation, check_channels, is_augmented
-from reprovision.data.batches import Batches, seed_for
+from reprovision.data.batches import Batches, balanced_weights, seed_for
 from reprovision.data.dataset import DatasetInfo, Split
 from reprovision.data.mixing import Mixing
 from reprovision.models.classifier import build_model
@@ -28,10 +30,11 @@ from reprovision.models.hardware import (
     set_threads,
 )
 from reprovision.models.inference import compute_features, score
-from reprovision.results.history import Epoch, kept_epoch
+from reprovision.results.history import Epoch, has_stalled, kept_epoch
 from reprovision.training.callbacks import Callback
 from reprovision.training.ema import EMA
 from reprovision.training.factories import build_loss, build_optimizers, schedule
+from reprovision.training.phases import Phase, phases
 from reprovision.training.running_metrics import RunningMetrics
 from reprovision.training.state import TrainingState
 
@@ -55,7 +58,8 @@ def start(params: Params, info: DatasetInfo) -> TrainingState:
     classifier = build_model(
         params.model, info.shape, len(info.classes), info.mean, info.std, pretrained=True
     )
-    classifier.network.requires_grad_(params.train.freeze == "none")
+    # a backbone that learns later belongs to the optimizers from the start
+    classifier.network.requires_grad_(not phases(params.train)[-1].is_frozen)
     classifier.to(device).to(memory_format=torch.channels_last)
     optimizers = build_optimizers(params, classifier)
     ema = EMA(classifier, params.train.ema) if params.train.ema else None
@@ -73,21 +77,52 @@ def train(
 
     Args:
         state: from `start`, or restored from an interrupted run.
-        train, val: prepared splits; val may be empty, unless the best epoch is to be kept.
+        train, val: prepared splits; val may be empty, unless `train.keep` or `train.patience`
+            need it.
         callbacks: called after each batch and epoch.
 
     Raises:
-        UserError: the loss is not finite, or batch normalization gets a batch of one image.
+        UserError: the loss is not finite, batch normalization gets a batch of one image, or there
+            are no validation images to wait for a better accuracy on.
     """
-    if params.train.freeze == "backbone" and not is_augmented(params.train.augment):
+    if params.train.patience and not len(val):
+        raise UserError(
+            "train.patience needs validation images, and the data have none: set "
+            "train.patience=null, or add images"
+        )
+    for phase in phases(params.train):
+        if len(state.history) < phase.end:
+            _train_phase(state, train, val, params, phase, callbacks)
+    for callback in callbacks:
+        callback.on_train_end(state)
+    state.saved_model.load_state_dict(state.best)
+
+
+def _train_phase(
+    state: TrainingState,
+    train: Split,
+    val: Split,
+    params: Params,
+    phase: Phase,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Trains the epochs of a phase that are left, or until `train.patience` has run out."""
+    state.classifier.network.requires_grad_(not phase.is_frozen)
+    if phase.is_frozen and not is_augmented(params.train.augment):
         # they are the same in each epoch
         train, val = (compute_features(state.classifier, split) for split in (train, val))
-    batches = Batches(train, params.train.batch_size, state.classifier.device)
-    for epoch in range(len(state.history), params.train.epochs):
+    balance, weights = params.train.balance, balanced_weights(train.labels)
+    drawn, weighted = (weights if balance == name else None for name in ("sampler", "loss"))
+    batches = Batches(train, params.train.batch_size, state.classifier.device, drawn)
+    loss_function = build_loss(params.train, weighted)
+    for epoch in range(len(state.history), phase.end):
+        if has_stalled(state.history, params.train.patience, phases(params.train)[-1].start):
+            return
         with _translate_batch_norm_errors():
-            metrics = _train_epoch(state, batches, params, epoch, callbacks)
+            metrics = _train_epoch(state, batches, loss_function, params, phase, epoch, callbacks)
         scores = score(state.saved_model, val, VAL_BATCH) if len(val) else None
-        last_step = (epoch + 1) * len(batches) - 1
+        steps = batches.steps(params.train.accumulate)
+        last_step = (epoch + 1 - phase.start) * steps - 1
         state.history.append(
             Epoch(
                 epoch=epoch + 1,
@@ -95,7 +130,7 @@ def train(
                 train_accuracy=metrics.accuracy(),
                 val_loss=scores.loss if scores else None,
                 val_accuracy=scores.accuracy if scores else None,
-                lr=params.train.lr * schedule(params.train, last_step, len(batches)),
+                lr=params.train.lr * schedule(params.train, last_step, steps, phase.epochs),
             )
         )
         _check_finite(state.history[-1])
@@ -103,48 +138,61 @@ def train(
             state.best = copy.deepcopy(state.saved_model.state_dict())
         for callback in callbacks:
             callback.on_epoch_end(state)
-    state.saved_model.load_state_dict(state.best)
 
 
 def _train_epoch(
     state: TrainingState,
     batches: Batches,
+    loss_function: Callable[[Tensor, Tensor], Tensor],
     params: Params,
+    phase: Phase,
     epoch: int,
     callbacks: Sequence[Callback],
 ) -> RunningMetrics:
     """One pass over the training images."""
     precision = choose_precision(params, batches.device)
     model = state.classifier.train()
-    if params.train.freeze == "backbone":
+    if phase.is_frozen:
         # the statistics of batch normalization stay, too
         model.network.eval()
     forward = torch.compile(model) if params.train.compile else model
-    loss_function = build_loss(params.train)
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
     mix = Mixing(params.train.augment, seed_for(params.seed, epoch, "mixing"))
     metrics = RunningMetrics()
     torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
     shuffled = batches.epoch(seed_for(params.seed, epoch, "order"))
-    for step, (pixels, labels) in enumerate(shuffled, start=epoch * len(batches)):
+    accumulate, steps = params.train.accumulate, batches.steps(params.train.accumulate)
+    for index, (pixels, labels) in enumerate(shuffled):
         # outside of autocast: places in an image need more digits than bfloat16 has
         mixed, targets = mix(augment(pixels), labels)
         with autocast(batches.device, precision):
             logits = forward(mixed)
         loss = loss_function(logits.float(), targets.for_loss(logits.shape[1]))
-        loss.backward()
-        factor = schedule(params.train, step, len(batches))
-        for optimizer in state.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-            optimizer.step()
-            optimizer.zero_grad()
-        if state.ema:
-            state.ema.update(step)
+        # the sum over a step's batches is the mean over its images
+        share = len(labels) / batches.step_size(index, accumulate) if accumulate > 1 else 1
+        (loss if share == 1 else loss * share).backward()
+        if (index + 1) % accumulate == 0 or index + 1 == len(batches):
+            step = epoch * steps + index // accumulate
+            factor = schedule(params.train, step - phase.start * steps, steps, phase.epochs)
+            _update_parameters(state, params, factor)
+            if state.ema:
+                state.ema.update(step)
         metrics.add(loss, logits, targets.dominant)
         for callback in callbacks:
             callback.on_batch_end(epoch + 1, metrics)
     return metrics
+
+
+def _update_parameters(state: TrainingState, params: Params, factor: float) -> None:
+    """One step of all optimizers, at a factor of their learning rates."""
+    if params.train.clip_norm is not None:
+        groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
+        clip_grad_norm_([p for group in groups for p in group["params"]], params.train.clip_norm)
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def _check_finite(epoch: Epoch) -> None:
