@@ -150,6 +150,23 @@ def test_contradicting_values_are_refused() -> None:
     assert "train.backbone_lr needs a network of torchvision" in refusal(
         tiny_tree(**{"train.backbone_lr": 0.1})
     )
+    assert "train.patience needs validation images" in refusal(
+        tiny_tree(**{"train.patience": 3, "train.keep": "last", "data.val_fraction": 0})
+    )
+    assert "model.conv.residual=true needs model.conv.padding=same" in refusal(
+        tiny_tree(**{"model.conv.residual": True, "model.conv.padding": "valid"})
+    )
+
+
+def test_a_frozen_backbone_may_learn_in_the_last_epochs_only() -> None:
+    frozen = {"model.name": "resnet18", "model.weights": "pretrained", "train.freeze": "backbone"}
+    assert tiny_params(**frozen, **{"train.epochs": 3, "train.freeze_epochs": 2})
+    assert "train.freeze_epochs=3 leaves none of train.epochs=3" in refusal(
+        tiny_tree(**frozen, **{"train.epochs": 3, "train.freeze_epochs": 3})
+    )
+    assert "train.freeze_epochs needs train.freeze=backbone" in refusal(
+        tiny_tree(**{"train.freeze_epochs": 1})
+    )
 
 
 def test_numbers_that_pyyaml_reads_as_text_are_numbers() -> None:

@@ -67,6 +67,8 @@ NETWORKS = [
     {"conv.channels": [4, 6], "conv.kernel_size": [5, 3], "conv.stride": [2, 1]},
     {"conv.batch_norm": True, "conv.layers_per_stage": 2, "activation": "silu", "conv.pool": 1},
     {"conv.padding": "valid"},
+    {"conv.channels": [4, 6], "conv.residual": True, "conv.batch_norm": True},
+    {"conv.channels": [4, 4], "conv.residual": True, "conv.global_pool": True},
     *({"hidden": [20], "activation": activation} for activation in ACTIVATIONS),
 ]
 

@@ -173,9 +173,10 @@ def test_images_too_small_for_the_network_are_reported_in_one_sentence() -> None
     ),
     padding=st.sampled_from(["valid", "same"]),
     depth=st.integers(1, 2),
+    residual=st.booleans(),
 )
 def test_the_computed_size_after_the_stages_is_the_real_one(
-    side: int, stages: list[tuple[int, int, int]], padding: str, depth: int
+    side: int, stages: list[tuple[int, int, int]], padding: str, depth: int, residual: bool
 ) -> None:
     kernels, strides, pools = map(list, zip(*stages, strict=True))
     changes = {
@@ -185,6 +186,9 @@ def test_the_computed_size_after_the_stages_is_the_real_one(
         "conv.pool": pools,
         "conv.padding": padding,
         "conv.layers_per_stage": depth,
+        "conv.residual": residual and padding == "same",
+        # pooled, the parameters would fit any size
+        "conv.global_pool": False,
     }
     pixels = torch.zeros(1, 1, side, side + 3, dtype=torch.uint8)
     try:
@@ -192,6 +196,63 @@ def test_the_computed_size_after_the_stages_is_the_real_one(
     except UserError:
         return
     assert model.eval()(pixels).shape == (1, 10)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_residual_stage_adds_its_input_before_the_last_activation(batch_norm: bool) -> None:
+    changes = {
+        "conv.channels": [4, 4],
+        "conv.stride": [2, 1],
+        "conv.pool": [1, 2],
+        "conv.layers_per_stage": 2,
+        "conv.batch_norm": batch_norm,
+        "conv.residual": True,
+        "hidden": [],
+    }
+    network = build((3, 8, 8), **changes).eval().network
+    images = torch.randn(5, 3, 8, 8)
+    first, activation, second, pooling, _, flatten, last = network
+    # other channels, and half the size: projected by a convolution of one pixel
+    projection = layers(first.shortcut, nn.Conv2d)
+    assert [(c.kernel_size, c.stride, c.bias is None) for c in projection] == [
+        ((1, 1), (2, 2), batch_norm)
+    ]
+    assert len(layers(first.shortcut, nn.BatchNorm2d)) == batch_norm
+    assert not list(second.shortcut.parameters())
+    maps = functional.relu(first.body(images) + first.shortcut(images))
+    maps = functional.relu(functional.max_pool2d(second.body(maps) + maps, 2))
+    assert torch.allclose(network(images), last(maps.flatten(1)), atol=1e-6)
+    kinds = [type(layer) for layer in second.body]
+    norm = [nn.BatchNorm2d] * batch_norm
+    assert kinds == [nn.Conv2d, *norm, nn.ReLU, nn.Conv2d, *norm], "no activation before the sum"
+    assert [type(layer) for layer in (activation, pooling, flatten)] == [
+        nn.ReLU,
+        nn.MaxPool2d,
+        nn.Flatten,
+    ]
+
+
+def test_the_projections_of_residual_stages_are_initialized_too() -> None:
+    changes = {"conv.channels": [20], "conv.residual": True, "init": "orthogonal"}
+    (body, projection) = layers(build((3, 8, 8), **changes), nn.Conv2d)
+    assert body.kernel_size == (3, 3)
+    weights = projection.weight.flatten(1)
+    assert torch.allclose(weights.T @ weights, torch.eye(3), atol=1e-5)
+
+
+def test_pooled_over_the_image_a_network_has_the_same_parameters_for_all_sizes() -> None:
+    changes = {"conv.channels": [4, 6], "conv.global_pool": True, "hidden": [20]}
+    small, large = (build((3, side, side), **changes) for side in (8, 224))
+    assert layers(small, nn.Linear)[0].in_features == 6
+    large.load_state_dict(small.state_dict())
+    maps = torch.randn(2, 6, 56, 56)
+    assert torch.allclose(large.network[-5:-3](maps), maps.mean((2, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "features"), [(8, 24), (28, 6 * 49), (32, 6 * 64), (36, 6)])
+def test_auto_pools_over_more_than_eight_times_eight_positions(side: int, features: int) -> None:
+    model = build((1, side, side), **{"conv.channels": [4, 6], "conv.global_pool": "auto"})
+    assert layers(model, nn.Linear)[0].in_features == features
 
 
 def test_any_module_can_be_the_network() -> None:

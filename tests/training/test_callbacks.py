@@ -7,7 +7,7 @@ import pytest
 from project import tiny_params
 
 from reprovision.data.dataset import load_info, load_split
-from reprovision.results.history import Epoch, read_history, write_history
+from reprovision.results.history import Epoch, has_stalled, read_history, write_history
 from reprovision.training import loop
 from reprovision.training.callbacks import Callback, HistoryWriter, Progress
 from reprovision.training.state import TrainingState
@@ -37,6 +37,22 @@ def test_a_history_file_keeps_every_digit(tmp_path: Path) -> None:
     history = [Epoch(1, 1 / 3, 0.1, None, None, 1e-3), Epoch(2, math.pi, 0.2, 0.3, 2 / 3, 1e-17)]
     write_history(tmp_path / "history.csv", history)
     assert read_history(tmp_path / "history.csv") == history
+
+
+def test_patience_counts_the_epochs_since_the_one_that_would_be_kept() -> None:
+    def epochs(*accuracies: float) -> list[Epoch]:
+        return [Epoch(i + 1, 1.0, 0.5, 1.0, a, 0.1) for i, a in enumerate(accuracies)]
+
+    assert not has_stalled([], 1)
+    assert not has_stalled(epochs(0.5, 0.6, 0.6), 2)
+    assert has_stalled(epochs(0.5, 0.6, 0.6, 0.5), 2)
+    # of equal accuracies the lower loss is better
+    better = Epoch(4, 1.0, 0.5, 0.9, 0.6, 0.1)
+    assert not has_stalled([*epochs(0.5, 0.6, 0.6), better], 2)
+    assert not has_stalled(epochs(0.9, 0.1, 0.1, 0.1), None)
+    # counted from the third epoch on
+    assert not has_stalled(epochs(0.9, 0.1, 0.1, 0.1), 2, since=3)
+    assert has_stalled(epochs(0.9, 0.1, 0.1, 0.1, 0.1), 2, since=3)
 
 
 def test_without_a_terminal_one_line_per_epoch_is_printed(

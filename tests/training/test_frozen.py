@@ -1,4 +1,4 @@
-"""A frozen backbone: only the head learns, from features that are computed once."""
+"""A frozen backbone: only the head learns, from features; then, maybe, all layers."""
 
 import copy
 from pathlib import Path
@@ -13,9 +13,11 @@ from reprovision.core.params import Params
 from reprovision.data.dataset import DatasetInfo, Split, load_info, load_split
 from reprovision.models.checkpoint import load_checkpoint, save_checkpoint
 from reprovision.models.inference import predict
+from reprovision.results.history import write_history
 from reprovision.sources import open_source
 from reprovision.sources.prepare import prepare
 from reprovision.training import loop
+from reprovision.training.callbacks import Callback
 from reprovision.training.resume import ResumeFolder
 from reprovision.training.state import TrainingState
 
@@ -146,3 +148,83 @@ def test_without_freezing_all_parameters_learn(images: Path, weights: Path) -> N
     assert not any(
         torch.equal(after[name], before[name]) for name in after if name.endswith("weight")
     )
+
+
+# ---- first the head, then all layers
+
+FINE_TUNING = {"train.epochs": 4, "train.freeze_epochs": 2, "train.backbone_lr": 0.1}
+
+
+class Snapshots(Callback):
+    """The parameters and buffers after each epoch."""
+
+    def __init__(self) -> None:
+        self.of_epochs: list[dict[str, torch.Tensor]] = []
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        self.of_epochs.append(copy.deepcopy(state.classifier.state_dict()))
+
+
+def test_all_layers_are_trained_after_the_frozen_epochs(images: Path, weights: Path) -> None:
+    given, (info, train, val) = params(weights, **FINE_TUNING), parts(images)
+    state, snapshots = loop.start(given, info), Snapshots()
+    before = copy.deepcopy(state.classifier.state_dict())
+    loop.train(state, train, val, given, [snapshots])
+    _, probed, tuned, _ = snapshots.of_epochs
+    for name, value in before.items():
+        in_backbone = name.startswith("network.")
+        assert torch.equal(probed[name], value) == (in_backbone or name in ("scale", "offset"))
+        if name not in ("scale", "offset"):
+            assert not torch.equal(tuned[name], probed[name])
+
+
+def test_the_frozen_epochs_are_those_of_a_training_of_the_head_alone(
+    images: Path, weights: Path
+) -> None:
+    probing = params(weights, **{"train.epochs": 2})
+    assert trained(images, params(weights, **FINE_TUNING)).history[:2] == (
+        trained(images, probing).history
+    )
+
+
+def test_each_phase_has_its_own_run_of_the_schedule(images: Path, weights: Path) -> None:
+    changes = {"train.schedule": "step", "train.warmup": 0.0, "train.step_factor": 0.1}
+    state = trained(images, params(weights, **FINE_TUNING, **changes))
+    assert [epoch.lr for epoch in state.history] == pytest.approx([0.01, 0.001] * 2)
+    network, head = state.optimizers[0].param_groups
+    assert [network["lr"], head["lr"]] == pytest.approx([0.0001, 0.001])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_fine_tuning_that_was_interrupted_ends_with_the_same_bytes(
+    images: Path, weights: Path, tmp_path: Path, optimizer: str, epoch: int
+) -> None:
+    changes = {"train.optimizer": optimizer, "train.backbone_lr": 1.0, "train.ema": 0.9}
+    given, (info, train, val) = params(weights, **(FINE_TUNING | changes)), parts(images)
+
+    class Interrupt(ResumeFolder):
+        def on_epoch_end(self, state: TrainingState) -> None:
+            super().on_epoch_end(state)
+            if len(state.history) == epoch:
+                raise KeyboardInterrupt
+
+    folder = Interrupt(tmp_path / "resume", "key", {})
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(loop.start(given, info), train, val, given, [folder])
+    resumed = loop.start(given, info)
+    assert folder.restore(resumed)
+    loop.train(resumed, train, val, given)
+    for name, state in (("whole", trained(images, given)), ("resumed", resumed)):
+        save_checkpoint(tmp_path / name, state.saved_model, given.model, info)
+        write_history(tmp_path / f"{name}.csv", state.history)
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+    assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "resumed.csv").read_bytes()
+
+
+def test_patience_does_not_end_a_training_before_all_layers_have_learned(
+    images: Path, weights: Path
+) -> None:
+    # the head learns nothing, so that its first epoch remains the best
+    changes = {"train.epochs": 9, "train.freeze_epochs": 3, "train.lr": 1e-9, "train.patience": 2}
+    assert 3 + 2 <= len(trained(images, params(weights, **changes)).history) < 9

@@ -15,7 +15,7 @@ from reprovision.data.dataset import Split, load_info, load_split
 from reprovision.data.mixing import Mixing
 from reprovision.models.checkpoint import save_checkpoint
 from reprovision.models.inference import score
-from reprovision.results.history import write_history
+from reprovision.results.history import kept_epoch, write_history
 from reprovision.training import loop
 from reprovision.training.callbacks import Callback, HistoryWriter, Progress
 from reprovision.training.resume import ResumeFolder
@@ -151,6 +151,51 @@ def test_the_best_epoch_is_kept_or_the_last_one_if_asked(prepared: Path) -> None
         kept = score(state.saved_model, load_split(prepared, "val"), 100).accuracy
         assert kept == (
             max(a for a in accuracies if a is not None) if keep == "best" else accuracies[-1]
+        )
+
+
+def test_training_stops_after_so_many_epochs_without_a_better_one(prepared: Path) -> None:
+    changes = {"train.epochs": 30, "train.lr": 0.3, "train.schedule": "constant"}
+    params = tiny_params(**changes, **{"train.patience": 3, "train.warmup": 0.0})
+    state = trained(prepared, params)
+    best = kept_epoch(state.history, "best")
+    assert len(state.history) == best.epoch + 3 < 30
+    kept = score(state.saved_model, load_split(prepared, "val"), 100)
+    assert (kept.accuracy, kept.loss) == (best.val_accuracy, best.val_loss)
+
+
+def test_a_stopped_training_is_over_for_its_callbacks_and_when_it_is_resumed(
+    prepared: Path, tmp_path: Path
+) -> None:
+    changes = {"train.epochs": 30, "train.lr": 0.3, "train.schedule": "constant"}
+    params = tiny_params(**changes, **{"train.patience": 2, "train.warmup": 0.0})
+    progress = Progress(30, 0, 270)
+    resume = ResumeFolder(tmp_path, "key", {})
+    ended: list[int] = []
+
+    class End(Callback):
+        def on_train_end(self, state: TrainingState) -> None:
+            ended.append(len(state.history))
+
+    state = trained(prepared, params, [progress, resume, End()])
+    assert ended == [len(state.history)]
+    resumed = loop.start(params, load_info(prepared))
+    assert resume.restore(resumed)
+    splits = load_split(prepared, "train"), load_split(prepared, "val")
+    loop.train(resumed, *splits, params, [End()])
+    assert resumed.history == state.history
+    assert ended == [len(state.history)] * 2
+
+
+def test_patience_without_validation_images_is_refused(prepared: Path) -> None:
+    params = tiny_params(**{"train.patience": 2, "train.keep": "last"})
+    train, val = load_split(prepared, "train"), load_split(prepared, "val")
+    with pytest.raises(UserError, match=r"train\.patience needs validation images"):
+        loop.train(
+            loop.start(params, load_info(prepared)),
+            train,
+            Split(val.images[:0], val.labels[:0]),
+            params,
         )
 
 

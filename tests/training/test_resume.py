@@ -113,6 +113,14 @@ EVERYTHING = {
         {"numerics": "native", "train.precision": "bf16", "model.conv.batch_norm": True},
         {"train.keep": "last", "data.val_fraction": 0.0},
         {"model.name": "mlp", "train.schedule": "one_cycle"},
+        {
+            "train.accumulate": 3,
+            "train.clip_norm": 0.1,
+            "train.balance": "sampler",
+            "train.patience": 2,
+            "model.conv.residual": True,
+            **EVERYTHING,
+        },
     ],
     ids=str,
 )

@@ -98,8 +98,8 @@ class Batches:
 def balanced_weights(labels: np.ndarray) -> Tensor:
     """A weight for each class, inverse to its frequency, with a mean over the images of 1.
 
-    This is scikit-learn's "balanced", which takes two seconds to import (n=2). Classes without images have
-    the weight 0.
+    This is scikit-learn's "balanced", which takes two seconds to import (n=2). Classes without
+    images have the weight 0.
 
     Args:
         labels: (N,) int64.
