@@ -165,8 +165,13 @@ class Snapshots(Callback):
         self.of_epochs.append(copy.deepcopy(state.classifier.state_dict()))
 
 
-def test_all_layers_are_trained_after_the_frozen_epochs(images: Path, weights: Path) -> None:
-    given, (info, train, val) = params(weights, **FINE_TUNING), parts(images)
+@pytest.mark.parametrize("flip", [False, True])
+def test_all_layers_are_trained_after_the_frozen_epochs(
+    images: Path, weights: Path, flip: bool
+) -> None:
+    # augmented images go through the frozen backbone, others were replaced by their features
+    given = params(weights, **FINE_TUNING, **{"train.augment.flip": flip})
+    info, train, val = parts(images)
     state, snapshots = loop.start(given, info), Snapshots()
     before = copy.deepcopy(state.classifier.state_dict())
     loop.train(state, train, val, given, [snapshots])
