@@ -152,8 +152,9 @@ def _train_epoch(
     """One pass over the training images."""
     precision = choose_precision(params, batches.device)
     model = state.classifier.train()
-    if phase.is_frozen:
-        # the statistics of batch normalization stay, too
+    if params.train.freeze == "backbone":
+        # the statistics of batch normalization stay, too, also when all layers are trained: see
+        # `phases`
         model.network.eval()
     forward = torch.compile(model) if params.train.compile else model
     augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))

@@ -30,6 +30,10 @@ def phases(params: TrainParams) -> list[Phase]:
     A new head at the start would send large, random gradients into the pretrained layers. Trained
     first, it distorts their features less (linear probing, then fine-tuning: Kumar and others,
     arXiv:2202.10054).
+
+    The backbone stays in evaluation mode in both. New statistics of batch normalization, from few
+    batches, cost more than they bring: of 243 photos of 128 pixels, trained on one half and tested
+    on the other, 66 were wrong with new statistics and 30 with the old ones (n=1 each).
     """
     border, epochs = params.freeze_epochs, params.epochs
     if border is None:
