@@ -161,12 +161,7 @@ def predict(
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
-    path = Path(model or ONNX_MODEL)
-    if model and model.startswith("models:/"):
-        from reprovision.core.params import load_params
-        from reprovision.tracking.models import download_model
-
-        path = download_model(load_params(), model)
+    path = _local_model(model or str(ONNX_MODEL))
     output: Format = "json" if as_json else "csv" if as_csv else "text"
     all_read = predict_files(Predictor(path, threads=1), images, top, output)
     return 0 if all_read else 1
