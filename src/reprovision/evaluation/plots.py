@@ -1,21 +1,23 @@
 """Charts as PNG files, drawn with matplotlib: the same numbers give the same bytes."""
 
-import io
-import warnings
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import ParamSpec
 
 import numpy as np
-from matplotlib import style
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binned_statistic
 from sklearn.metrics import confusion_matrix
 
-from reprovision.core.files import write_bytes
-from reprovision.images.fonts import font_families
+from reprovision.images.charts import (
+    BLUE,
+    GREY,
+    ORANGE,
+    default_style,
+    new_axes,
+    save_figure,
+    short_name,
+    style_axes,
+)
 from reprovision.images.image_grid import draw_image_grid
 from reprovision.results.class_metrics import ClassMetrics
 from reprovision.results.history import Epoch
@@ -23,30 +25,11 @@ from reprovision.results.metrics import SUM_METRICS
 from reprovision.results.predictions import Predictions
 from reprovision.results.sums import Contributions, Settings
 
-Draw = ParamSpec("Draw")
-
-
-def default_style(draw: Callable[Draw, None]) -> Callable[Draw, None]:
-    """Draws as matplotlib comes, whatever a user's matplotlibrc says, with fonts of packages."""
-
-    @wraps(draw)
-    def drawn(*args: Draw.args, **kwargs: Draw.kwargs) -> None:
-        with style.context(["default", {"font.family": font_families()}]):
-            draw(*args, **kwargs)
-
-    return drawn
-
-
-BLUE, ORANGE, GREY = "#2563a8", "#d9711c", "#8a8a8a"
-
 LARGEST = 16.0
 """Side of a matrix in inches, at most."""
 
 MANY = 100
 """Classes beyond which details would be too small to read."""
-
-LONGEST = 24
-"""Characters of a class's name on an axis, at most."""
 
 
 @default_style
@@ -55,11 +38,11 @@ def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
     labels = range(len(predictions.classes))
     matrix = confusion_matrix(predictions.actual, predictions.predicted, labels=labels)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    names = [_short(name) for name in predictions.classes]
+    names = [short_name(name) for name in predictions.classes]
     longest = max(map(len, names))
     # room for the names, and for a class as long as the picture stays one that opens everywhere
     side = 0.08 * longest + max(4.5, min(0.5 * len(matrix) + 1, LARGEST))
-    figure, axes = _axes("Confusion matrix", "predicted", "actual", (side, side))
+    figure, axes = new_axes("Confusion matrix", "predicted", "actual", (side, side))
     # errors are rare: a square root makes one in a hundred visible
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
     size = min(10.0, 45 * LARGEST / len(matrix))
@@ -73,7 +56,7 @@ def draw_confusion_matrix(predictions: Predictions, path: str | Path) -> None:
         colour = "white" if share[actual, predicted] > 0.3 else "black"
         count = f"{matrix[actual, predicted]:,}"
         axes.text(predicted, actual, count, ha="center", va="center", color=colour, size=0.8 * size)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @default_style
@@ -83,16 +66,18 @@ def draw_recall(classes: list[ClassMetrics], confidence: float, path: str | Path
     height = max(1.8, 1.2 + 0.3 * len(ordered))
     shown = "" if len(classes) <= MANY else f", the lowest {MANY} of {len(classes):,}"
     title = f"Recall by class, with {confidence:.0%} interval{shown}"
-    figure, axes = _axes(title, "recall (in brackets: test images of the class)", "", (7.5, height))
+    figure, axes = new_axes(
+        title, "recall (in brackets: test images of the class)", "", (7.5, height)
+    )
     recalls = np.array([c.recall for c in ordered])
     ends = np.array([(c.recall - c.recall_low, c.recall_high - c.recall) for c in ordered])
     rows = range(len(ordered))
     axes.errorbar(recalls, rows, xerr=np.maximum(ends.T, 0), fmt="o", color=BLUE, capsize=3)
-    axes.set_yticks(rows, [f"{_short(c.name)} ({c.images:,})" for c in ordered])
+    axes.set_yticks(rows, [f"{short_name(c.name)} ({c.images:,})" for c in ordered])
     # the lowest recall is at the top
     axes.set_ylim(len(ordered) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @default_style
@@ -101,7 +86,7 @@ def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> N
     sums = Contributions(predictions, Settings(bins)).sums()
     error = SUM_METRICS["calibration_error"].compute(sums)
     title = f"Reliability: expected calibration error {float(error):.2%}"
-    figure, axes = _axes(title, "confidence", "accuracy", (5, 5.4))
+    figure, axes = new_axes(title, "confidence", "accuracy", (5, 5.4))
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
     of_images = predictions.confidence, [predictions.confidence, predictions.correct]
     # empty bins have no mean, and are not drawn
@@ -113,7 +98,7 @@ def draw_reliability(predictions: Predictions, bins: int, path: str | Path) -> N
     # below the axes, where there are no data
     figure.legend(loc="outside lower center", ncols=2)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @default_style
@@ -123,7 +108,7 @@ def draw_curves(history: Sequence[Epoch], kept: Epoch, path: str | Path) -> None
     epochs = [e.epoch for e in history]
     for index, (name, title) in enumerate((("loss", "Loss"), ("accuracy", "Accuracy"))):
         axes = figure.add_subplot(1, 2, index + 1)
-        _style(axes, title, "epoch", "")
+        style_axes(axes, title, "epoch", "")
         for split, colour in (("train", BLUE), ("val", ORANGE)):
             values = [getattr(e, f"{split}_{name}") for e in history]
             if None not in values:
@@ -131,7 +116,7 @@ def draw_curves(history: Sequence[Epoch], kept: Epoch, path: str | Path) -> None
         axes.axvline(kept.epoch, color=GREY, linestyle="--", linewidth=1, label="kept")
         axes.legend()
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_errors(images: np.ndarray, predictions: Predictions, count: int, path: str | Path) -> None:
@@ -157,32 +142,3 @@ def _caption(p: Predictions, row: int, arrow: str) -> str:
     origin = PurePosixPath(p.origins[row])
     file = f"\n{origin.name}" if origin.suffix else ""
     return f"{both}\n{p.confidence[row]:.1%}{file}"
-
-
-def _short(name: str) -> str:
-    """A class's name as an axis can hold it; matplotlib reads dollars as formulas."""
-    short = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-    return short.replace("$", r"\$")
-
-
-def _axes(title: str, x: str, y: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
-    figure = Figure(size, dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    _style(axes, title, x, y)
-    return figure, axes
-
-
-def _style(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set(xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        # prepare says once that class names hold characters which no font has
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        # matplotlib would sign the file with its version
-        figure.savefig(content, format="png", metadata={"Software": None})
-    write_bytes(path, content.getvalue())
