@@ -14,7 +14,7 @@ FLOORS = (
     ("images",),
     ("data",),
     ("sources", "models", "results", "serving"),
-    ("training", "evaluation", "exporting", "comparison"),
+    ("checks", "training", "evaluation", "exporting", "comparison"),
     ("tracking", "verify"),
     ("recipes", "cli"),
 )
@@ -24,7 +24,17 @@ ONLY_IN = {"mlflow": {"tracking"}, "torchvision": {"sources", "models"}}
 """Libraries that few packages import."""
 
 WITHOUT_TORCH = (
-    *("core", "images", "sources", "results", "serving", "comparison", "tracking", "verify"),
+    *(
+        "core",
+        "images",
+        "sources",
+        "results",
+        "serving",
+        "checks",
+        "comparison",
+        "tracking",
+        "verify",
+    ),
 )
 
 

@@ -22,7 +22,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="reprovision")
 def main() -> None:
-    """Tools around the pipeline: recipes, comparisons, reproduction, the model registry."""
+    """Tools around the pipeline: data, recipes, comparisons, reproduction, the model registry."""
     # a notebook's may not be installed here
     os.environ["MPLBACKEND"] = "agg"
 
@@ -133,6 +133,62 @@ def verify(keep: bool) -> int:
     from reprovision.verify.command import verify as run_again
 
     return 0 if run_again(keep) else DIFFERENT
+
+
+@main.command()
+@click.argument("source")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("report/check"),
+    show_default=True,
+    help="Where findings.csv and dataset.png are written.",
+)
+def check(source: str, out: Path) -> int:
+    """Look for what is wrong with a SOURCE of images: copies, labels, damaged files.
+
+    SOURCE is what data.source may be: a folder of images or a descriptor. Nothing in it is changed.
+    Found are files that can't be read; identical and nearly identical images in two splits
+    (leakage), with two labels (conflict), or in one class (copy); images of one color, which may be
+    placeholders; tiny and huge files; small classes. Images smaller than 32 pixels are compared for
+    identity only; mirrored, rotated or cropped copies are not found.
+
+    Exit status: 0; 1 for an error; 3 for unreadable files, leakage or conflicts.
+    """
+    from reprovision.checks.command import SERIOUS
+    from reprovision.checks.command import check as show
+    from reprovision.results.layout import downloads
+    from reprovision.sources import open_source
+
+    return 0 if show(open_source(source, downloads()), out) else SERIOUS
+
+
+@main.command()
+@click.option("--top", default=20, show_default=True, type=click.IntRange(1), help="Images shown.")
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write all suspects to a table.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also draw those shown, as PNG.",
+)
+def suspects(top: int, table: Path | None, picture: Path | None) -> None:
+    """List images whose labels the current model contradicts, the most confident first.
+
+    A label may be wrong, or the image hard. All of train, val and test are looked at; but a model
+    that has memorized its training images contradicts few of their labels: to find wrong ones,
+    train again with other values of data.split_seed, which hold out other images for val.
+    """
+    from reprovision.checks.suspects import show_suspects
+    from reprovision.results.layout import ONNX_MODEL, PREPARED
+
+    show_suspects(ONNX_MODEL, PREPARED, top, table, picture)
 
 
 @main.command()

@@ -22,6 +22,7 @@ CARD = EXPORTED / "README.md"
 PREPROCESSING = EXPORTED / "preprocessing.py"
 
 RESULTS = Path("results")
+FINDINGS = RESULTS / "findings.csv"
 HISTORY = RESULTS / "history.csv"
 TEST_METRICS = RESULTS / "test.json"
 PREDICTIONS = RESULTS / "predictions.csv"
@@ -37,6 +38,7 @@ IN_GIT = (TEST_METRICS, PREDICTIONS, CLASS_METRICS, DATASET_SUMMARY, NUMERICS, E
 PLOTS = RESULTS / "plots"
 SAMPLES = PLOTS / "samples.png"
 CONFUSION_MATRIX = PLOTS / "confusion_matrix.png"
+DATASET = PLOTS / "dataset.png"
 CURVES = PLOTS / "curves.png"
 MISTAKES = PLOTS / "mistakes.png"
 RECALL = PLOTS / "recall.png"

@@ -33,6 +33,7 @@ def part_of_files(
         read=lambda how, rows, report: _read(files, how, rows, report),
         digests=lambda: _digests(files),
         columns=columns or {},
+        files=files,
     )
 
 

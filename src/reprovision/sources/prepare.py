@@ -33,21 +33,22 @@ from reprovision.data.dataset import (
     open_array,
     write_info,
 )
-from reprovision.images.fonts import missing_characters
 from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources.files import first_ten
 from reprovision.sources.source import Part, Source, choose_classes
 from reprovision.sources.splits import LEFT_OUT, TRAIN, assign
 
-FEW = 20
-"""Validation images, of which a single one is 5 points of accuracy or more."""
 
-DARK = 16
-"""Values of images of 12 bits, read as 16, are below."""
-
-
-def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
+def prepare(
+    source: Source,
+    params: DataParams,
+    folder: Path,
+    unreadable: list[tuple[str, str]] | None = None,
+) -> DatasetInfo:
     """Writes the prepared tensors of a source into a folder.
+
+    Args:
+        unreadable: gets the images that are left out, with the reason.
 
     Raises:
         UserError: an image can't be read, or there are too few images for the splits.
@@ -56,7 +57,7 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
     if params.classes:
         source = choose_classes(source, params.classes)
     writers = [_SplitWriter(folder / split, how.shape) for split in SPLITS]
-    bad: list[str] = []
+    bad = [] if unreadable is None else unreadable
     assigned = assign(source, params)
     images = sum(int((splits != LEFT_OUT).sum()) for _, splits in assigned)
     with tqdm(total=images, unit=" images", leave=False, disable=None) as bar:
@@ -76,34 +77,6 @@ def prepare(source: Source, params: DataParams, folder: Path) -> DatasetInfo:
     )
     write_info(folder, info)
     return info
-
-
-def find_doubts(info: DatasetInfo, train: np.ndarray) -> list[str]:
-    """Sentences on prepared data that may not be what the user believes.
-
-    Args:
-        train: uint8 (N, C, H, W), the training images.
-    """
-    doubts = [
-        f"{split.in_train:,} {name} images are training images, too"
-        for name, split in info.splits.items()
-        if split.in_train
-    ]
-    count = sum(info.splits["val"].counts)
-    if 0 < count < FEW:
-        doubts.append(f"{count} val images are too few to choose an epoch or params by")
-    # one bright image in the first chunk is enough to know
-    if all(train[rows].max() < DARK for rows in chunks(len(train), prod(train.shape[1:]))):
-        doubts.append(
-            f"no pixel is brighter than {train.max()} of 255: where grayscale images of 16 bits "
-            "hold 12, as many cameras write them, set data.bits=12"
-        )
-    if missing := missing_characters([info.name, *info.classes]):
-        doubts.append(
-            f"pictures can't show {''.join(sorted(missing)[:10])} of the class names: "
-            "`uv sync --extra cjk` installs a font with Chinese, Japanese and Korean"
-        )
-    return doubts
 
 
 def _preprocessing(source: Source, params: DataParams) -> Preprocessing:
@@ -127,11 +100,11 @@ def _stream(
     splits: np.ndarray,
     how: Preprocessing,
     writers: list["_SplitWriter"],
-    bad: list[str],
+    bad: list[tuple[str, str]],
     bar: "tqdm[NoReturn]",
 ) -> None:
     def report(row: int, reason: str) -> None:
-        bad.append(f"{part.origin(row)} ({reason})")
+        bad.append((part.origin(row), reason))
 
     for rows, pixels in part.read(how, np.flatnonzero(splits != LEFT_OUT), report):
         for index, writer in enumerate(writers):
@@ -141,17 +114,20 @@ def _stream(
         bar.update(len(rows))
 
 
-def _check_bad(bad: list[str], images: int, name: str, action: str) -> None:
+def _check_bad(bad: list[tuple[str, str]], images: int, name: str, action: str) -> None:
     """Raises a UserError that names unreadable images, or warns of them, by `data.on_bad_image`."""
     if not bad:
         return
+    # threads report them in any order
+    bad.sort()
+    named = first_ten([f"{origin} ({reason})" for origin, reason in bad])
     found = f"{len(bad):,} of {images:,} images in {name} can't be read"
     if action == "fail":
         raise UserError(
             f"{found}: repair or remove them, or set data.on_bad_image=skip to leave them out: "
-            f"{first_ten(sorted(bad))}"
+            f"{named}"
         )
-    print(f"warning: {found} and are left out: {first_ten(sorted(bad))}", file=sys.stderr)
+    print(f"warning: {found} and are left out: {named}", file=sys.stderr)
 
 
 def _check_classes(classes: Sequence[str], counts: Sequence[int]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Part:
             can't be read are reported and left out.
         digests: (N,) uint64, of the content of each image as it is stored.
         columns: (N,) texts on each image by name, where a table has them.
+        files: (N,) paths, where each image is a file.
     """
 
     labels: np.ndarray
@@ -38,6 +40,7 @@ class Part:
     read: Callable[[Preprocessing, np.ndarray, Report], Pixels]
     digests: Callable[[], np.ndarray]
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: Sequence[Path] | None = None
 
 
 @dataclass(frozen=True)
