@@ -28,7 +28,9 @@ def main() -> None:
     counts = ", ".join(f"{sum(split.counts):,} {name}" for name, split in info.splits.items())
     size = "x".join(str(side) for side in info.shape)
     print(f"{info.name}: {counts} images of {size} (channels, height, width)")
-    for warning in (*source.remarks, *warnings_of(findings)):
+    # prepare has reported what can't be read
+    others = (finding for finding in findings if finding.name != "unreadable")
+    for warning in (*source.remarks, *warnings_of(others)):
         print(f"warning: {warning}")
 
 

@@ -183,6 +183,7 @@ def test_all_pictures_are_there_without_any_browser(reproduced_template: Project
     assert [p.stem for p in pictures] == [
         "confusion_matrix",
         "curves",
+        "dataset",
         "mistakes",
         "recall",
         "reliability",

@@ -18,7 +18,7 @@ from reprovision.data.dataset import SPLITS, DatasetInfo, load_info, load_origin
 from reprovision.images.image_grid import draw_samples
 from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources import Part, Source, open_source
-from reprovision.sources.prepare import find_doubts, prepare
+from reprovision.sources.prepare import prepare
 from reprovision.sources.source import part_from_arrays
 
 WHOLE = {"data.limit": None}
@@ -252,24 +252,3 @@ def test_a_link_into_a_cache_is_replaced_and_not_followed(tmp_path: Path) -> Non
     before = {file: file.read_bytes() for file in cache.iterdir()}
     assert digits(out, **{"data.limit": 100}) != info
     assert {file: file.read_bytes() for file in cache.iterdir()} == before
-
-
-def test_data_that_may_not_be_what_it_seems_gives_warnings(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 12, (100, 1, 4, 4), np.uint8)
-    part = part_from_arrays(images, np.arange(100) % 2, "dark")
-    source = Source("dark", ("a", "b"), 1, lambda: (4, 4), part)
-    info = prepare(source, tiny_params(**WHOLE).data, tmp_path)
-    doubts = find_doubts(info, load_split(tmp_path, "train").images)
-    assert "no pixel is brighter than 11 of 255" in doubts[-1]
-    assert doubts[-1].endswith("set data.bits=12")
-
-
-def test_few_validation_images_give_a_warning(tmp_path: Path) -> None:
-    info = digits(tmp_path, **{"data.limit": 60})
-    (doubt,) = find_doubts(info, load_split(tmp_path, "train").images)
-    assert doubt == "12 val images are too few to choose an epoch or params by"
-
-
-def test_ordinary_data_gives_no_warning(tmp_path: Path) -> None:
-    info = digits(tmp_path)
-    assert find_doubts(info, load_split(tmp_path, "train").images) == []

@@ -124,7 +124,7 @@ def _pairs(
 def _example(images: Images, pairs: Pairs, row: int) -> Example:
     image, other = int(pairs.images[row]), int(pairs.others[row])
     close = pairs.similarity[row]
-    details = ["identical" if close == 1 else f"similarity {close:.3f}"]
+    details = ["identical" if close == 1 else f"similarity {min(close, 0.999):.3f}"]
     if images.labels[image] != images.labels[other]:
         labels = (images.classes[images.labels[row]] for row in (image, other))
         details.append(" and ".join(labels))
