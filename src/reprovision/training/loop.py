@@ -108,6 +108,10 @@ def _train_phase(
 ) -> None:
     """Trains the epochs of a phase that are left, or until `train.patience` has run out."""
     state.classifier.network.requires_grad_(not phase.is_frozen)
+    if len(state.history) == phase.start:
+        # each phase starts anew; fused SGD also refuses momenta of the head alone
+        for optimizer in state.optimizers:
+            optimizer.state.clear()
     if phase.is_frozen and not is_augmented(params.train.augment):
         # they are the same in each epoch
         train, val = (compute_features(state.classifier, split) for split in (train, val))
