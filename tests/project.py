@@ -53,7 +53,7 @@ TINY: dict[str, Any] = {
 }
 """Params of every project here, where a test doesn't ask for others: a training of a moment.
 
-270 images train, 30 validate and 300 test the network, which gets about three in four right.
+About 270 images train, 30 validate and 300 test the network, which gets about three in four right.
 """
 
 STRIPPED = ("DVC_", "MLFLOW_", "GIT_", "REPROVISION_")

@@ -8,9 +8,10 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from mlflow import MlflowClient
@@ -30,7 +31,7 @@ from reprovision.results.layout import CHECKPOINT, PREPARED, downloads
 from reprovision.results.run import Run
 from reprovision.sources import Source, open_source
 from reprovision.sources.source import choose_classes
-from reprovision.tracking.models import download_model, require_loadable
+from reprovision.tracking.models import fetch_model, require_loadable
 from reprovision.tracking.runs import to_run
 from reprovision.tracking.store import Store, open_store, translate_errors
 
@@ -73,17 +74,27 @@ def promote(params: Params, version: str | None = None, force: str | None = None
     with open_store(params.track.experiment, CHAMPION) as store:
         challenger = _find_challenger(store, params, version)
         require_loadable(challenger)
+
+        @cache
+        def compare(champion: str) -> tuple[bool, str]:
+            return _compare(store.client, params, champion, challenger)
+
+        champion = _find_champion(store.client, name)
+        if champion and champion.version != challenger.version and force is None:
+            # may evaluate the champion, for longer than a lock can be held
+            compare(str(champion.version))
         with _exclusive(store.client, name) as lock:
-            return _promote(store.client, params, challenger, force, lock)
+            return _promote(store.client, challenger, compare, force, lock)
 
 
 def _promote(
     client: MlflowClient,
-    params: Params,
     challenger: ModelVersion,
+    compare: Callable[[str], tuple[bool, str]],
     force: str | None,
     lock: str,
 ) -> Promotion:
+    """Promotes the challenger if `compare` with the version of the champion decides for it."""
     name, new = challenger.name, challenger.version
     champion = _find_champion(client, name)
     if champion and champion.version == new:
@@ -92,7 +103,7 @@ def _promote(
     if force is not None:
         reason = f"forced: {force}"
     elif champion:
-        is_better, reason = _compare(client, params, champion, challenger)
+        is_better, reason = compare(str(champion.version))
     if not is_better:
         message = (
             f"version {new} of {name} is not shown to be better than the champion, which "
@@ -206,9 +217,11 @@ def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
 
 
 def _compare(
-    client: MlflowClient, params: Params, champion: ModelVersion, challenger: ModelVersion
+    client: MlflowClient, params: Params, version: str, challenger: ModelVersion
 ) -> tuple[bool, str]:
-    before, after = (_run_of(client, version) for version in (champion, challenger))
+    """Whether the challenger is significantly better than a version, and why."""
+    champion = client.get_model_version(challenger.name, version)
+    before, after = (_run_of(client, compared) for compared in (champion, challenger))
     now, anew = after.predictions.correct, ""
     if before.test_set == after.test_set:
         then = pair(before, after).predictions.correct
@@ -231,7 +244,7 @@ def _evaluate_anew(params: Params, champion: ModelVersion, challenger: Run) -> n
             "test images are not in the workspace: apply its experiment (`uv run dvc exp apply`), "
             "or decide with --force"
         )
-    path = download_model(params, f"models:/{champion.name}/{champion.version}")
+    path = fetch_model(f"models:/{champion.name}/{champion.version}")
     images = images_set_apart(_open_source(params), params.data)
     found = ask(open_model(path), images, params.data.on_bad_image).predictions
     correct = dict(zip(found.origins, found.correct.tolist(), strict=True))

@@ -135,7 +135,12 @@ def download_model(params: Params, uri: str) -> Path:
         UserError: MLflow can't be used, or has no such model.
     """
     with open_store(params.track.experiment), translate_errors("try again"):
-        return Path(mlflow.artifacts.download_artifacts(uri), ONNX_MODEL.name)
+        return fetch_model(uri)
+
+
+def fetch_model(uri: str) -> Path:
+    """The same within an open store."""
+    return Path(mlflow.artifacts.download_artifacts(uri), ONNX_MODEL.name)
 
 
 def _load(uri: str) -> onnx.ModelProto | None:
