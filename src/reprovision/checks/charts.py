@@ -80,6 +80,9 @@ def _draw_sizes(axes: Axes, sizes: Sizes) -> None:
             (wide, high), counts = np.unique(found, axis=1, return_counts=True)
             area = 10 + 190 * counts / len(sizes.kinds)
             axes.scatter(wide, high, area, color=color, alpha=0.6, label=label, linewidths=0)
+    # however tall the bars of many classes are
+    axes.set_box_aspect(0.6)
+    axes.set_anchor("N")
     axes.set_xlim(0, 1.1 * sizes.widths.max() + 1)
     axes.set_ylim(0, 1.3 * sizes.heights.max() + 1)
     axes.legend(loc="upper left", fontsize=8)
