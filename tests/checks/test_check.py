@@ -175,7 +175,9 @@ def test_the_same_source_gives_the_same_bytes(photos: Path) -> None:
 
 
 def test_the_digits_give_no_findings(tmp_path: Path) -> None:
-    done = CliRunner().invoke(main, ["check", str(ROOT / "data/digits.yaml"), "--out", "."])
+    done = CliRunner().invoke(
+        main, ["check", str(ROOT / "data/digits.yaml"), "--out", str(tmp_path)]
+    )
     assert done.exit_code == 0
     assert "nothing was found" in done.output
 
