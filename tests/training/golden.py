@@ -11,13 +11,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("golden.json")
 
 sys.path.insert(0, str(ROOT / "src"))
+
+from reprovision.core.numerics import set_numerics  # noqa: E402
+
+# as the tests do, and before torch is loaded
+set_numerics("portable")
+
+import torch  # noqa: E402
+import yaml  # noqa: E402
 
 from reprovision.core.params import Params  # noqa: E402
 from reprovision.data.dataset import load_split  # noqa: E402
