@@ -32,8 +32,9 @@ def phases(params: TrainParams) -> list[Phase]:
     arXiv:2202.10054).
 
     The backbone stays in evaluation mode in both. New statistics of batch normalization, from few
-    batches, cost more than they bring: of 243 photos of 128 pixels, trained on one half and tested
-    on the other, 66 were wrong with new statistics and 30 with the old ones (n=1 each).
+    batches, cost more than they bring: of 243 photos of 128 pixels, trained on one half and
+    validated on the other, 56 were misclassified with new statistics and 24 with the old ones (the
+    recipe photos-finetune, n=1 each).
     """
     border, epochs = params.freeze_epochs, params.epochs
     if border is None:
