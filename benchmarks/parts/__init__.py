@@ -19,6 +19,7 @@ NAMES = (
     "inference",
     "latency",
     "predict",
+    "photos",
     "prepare",
     "pipeline",
     "memory",

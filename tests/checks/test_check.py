@@ -84,7 +84,7 @@ def test_copies_in_one_class_are_no_problem_but_noted(photos: Path) -> None:
     photo(2).save(photos / "train/ant/other.png")
     done = check(photos)
     assert done.exit_code == 0
-    assert "note: 1 images are copies of others in their class (nearly)" in done.output
+    assert "note: 1 image is a copy of another in its class (nearly)" in done.output
 
 
 def test_all_files_that_can_t_be_read_are_listed_and_stay_as_they_are(photos: Path) -> None:
@@ -196,8 +196,8 @@ def test_prepared_photos_are_checked_as_their_source_is(photos: Path, tmp_path: 
     photo(15).resize((100, 75)).save(photos / "test/bee/again.jpg", quality=60)
     placeholder().save(photos / "train/ant/not-found.gif")
     leak, blank, few = prepared_findings(open_source(photos, tmp_path), tmp_path / "out")
-    assert leak.startswith("1 test images are ") and "e.g. test/bee/again.jpg = " in leak
-    assert blank.startswith("1 images are nearly of one color: blank, or placeholders?, e.g. ")
+    assert leak.startswith("1 test image is a ") and "e.g. test/bee/again.jpg = " in leak
+    assert blank.startswith("1 image is nearly of one color: blank, or a placeholder?, e.g. ")
     assert few.endswith("val images are too few to choose an epoch or params by")
 
 

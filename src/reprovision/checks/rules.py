@@ -92,21 +92,30 @@ def _copies(images: Images, pairs: Pairs) -> Iterable[Finding]:
         for earlier, other in enumerate(SPLITS[:later]):
             both = (splits[0] == later) & (splits[1] == earlier)
             kind = "training" if other == "train" else other
-            sentence = f"{split} images are {kind} images, too"
-            yield from _pairs("leakage", sentence, images, pairs, both, serious=True)
-    sentence = "images have two different labels"
-    yield from _pairs("conflict", sentence, images, pairs, conflict, serious=True)
+            what = f"{split} image is a {kind} image, too", f"{split} images are {kind} images, too"
+            yield from _pairs("leakage", what, images, pairs, both, serious=True)
+    what = "image has two different labels", "images have two different labels"
+    yield from _pairs("conflict", what, images, pairs, conflict, serious=True)
     rest = (splits[0] == splits[1]) & ~conflict
-    sentence = "images are copies of others in their class"
-    yield from _pairs("copy", sentence, images, pairs, rest, serious=False)
+    what = "image is a copy of another in its class", "images are copies of others in their class"
+    yield from _pairs("copy", what, images, pairs, rest, serious=False)
     if not pairs.complete:
         yield Finding("incomplete", "too many images are alike: not all near duplicates are listed")
 
 
 def _pairs(
-    name: str, what: str, images: Images, pairs: Pairs, chosen: np.ndarray, serious: bool
+    name: str,
+    what: tuple[str, str],
+    images: Images,
+    pairs: Pairs,
+    chosen: np.ndarray,
+    serious: bool,
 ) -> Iterable[Finding]:
-    """A finding on some pairs, each image once: with the one that is most like it."""
+    """A finding on some pairs, each image once: with the one that is most like it.
+
+    Args:
+        what: is said of one image, and of several.
+    """
     rows = np.flatnonzero(chosen)
     rows = rows[np.lexsort((pairs.others[rows], -pairs.similarity[rows], pairs.images[rows]))]
     rows = rows[np.unique(pairs.images[rows], return_index=True)[1]]
@@ -118,7 +127,11 @@ def _pairs(
     near = int((~same).sum())
     how = "" if not near else " (nearly)" if near == len(rows) else f" ({near:,} of them nearly)"
     examples = [_example(images, pairs, row) for row in rows.tolist()]
-    yield Finding(name, f"{len(rows):,} {what}{how}", examples, serious)
+    yield Finding(name, f"{_count(len(rows), *what)}{how}", examples, serious)
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _example(images: Images, pairs: Pairs, row: int) -> Example:
@@ -143,7 +156,8 @@ def _one_color(images: Images) -> Iterable[Finding]:
             Example(images.origins[row], detail=f"{shares[row]:.1%} of one color")
             for row in rows.tolist()
         ]
-        sentence = f"{len(rows):,} images are nearly of one color: blank, or placeholders?"
+        what = "image is nearly of one color", "images are nearly of one color"
+        sentence = f"{_count(len(rows), *what)}: blank, or a placeholder?"
         yield Finding("one_color", sentence, examples)
 
 
@@ -161,10 +175,12 @@ def _sizes(images: Images) -> Iterable[Finding]:
 
     tiny, huge = np.flatnonzero(smaller < TINY), np.flatnonzero(pixels > MAX_PIXELS)
     if 0 < len(tiny) < len(smaller):
-        sentence = f"{len(tiny):,} images have a side of fewer than {TINY} pixels"
+        has = _count(len(tiny), "image has", "images have")
+        sentence = f"{has} a side of fewer than {TINY} pixels"
         yield Finding("tiny", sentence, examples(tiny))
     if len(huge):
-        sentence = f"{len(huge):,} images have more than {MAX_PIXELS // 10**6} million pixels"
+        has = _count(len(huge), "image has", "images have")
+        sentence = f"{has} more than {MAX_PIXELS // 10**6} million pixels"
         yield Finding("huge", sentence, examples(huge))
 
 
@@ -173,7 +189,8 @@ def _balance(images: Images) -> Iterable[Finding]:
     order = np.argsort(counts, kind="stable")
     few = [i for i in order.tolist() if counts[i] < FEW_OF_CLASS]
     if few:
-        sentence = f"{len(few):,} classes have fewer than {FEW_OF_CLASS} training images"
+        has = _count(len(few), "class has", "classes have")
+        sentence = f"{has} fewer than {FEW_OF_CLASS} training images"
         examples = [Example(detail=f"{images.classes[i]}: {counts[i]:,}") for i in few]
         yield Finding("few", sentence, examples)
     smallest, largest = order[0], order[-1]
