@@ -21,6 +21,7 @@ NAMES = (
     "predict",
     "photos",
     "prepare",
+    "reading",
     "pipeline",
     "memory",
     "scale",
