@@ -136,15 +136,15 @@ def choose_count(labels: np.ndarray, keys: np.ndarray, count: int, salt: str) ->
 
 def draw(keys: np.ndarray, salt: str) -> np.ndarray:
     """(N,) float64 from 0 to 1: the same for the same key and salt, on every machine."""
-    unique, inverse = np.unique(keys, return_inverse=True)
-    start = hashlib.sha256(salt.encode())
+    start, content = hashlib.sha256(salt.encode()), memoryview(keys.astype("<u8").tobytes())
 
-    def draw_one(key: np.ndarray) -> float:
+    def draw_one(key: memoryview) -> float:
         digest = start.copy()
-        digest.update(key.data)
+        digest.update(key)
         return int.from_bytes(digest.digest()[:8], "little") / 2.0**64
 
-    return np.fromiter(map(draw_one, unique.astype("<u8")), np.float64, len(unique))[inverse]
+    each = (content[at : at + 8] for at in range(0, len(content), 8))
+    return np.fromiter(map(draw_one, each), np.float64, len(keys))
 
 
 def keys_of_groups(digests: np.ndarray, groups: Sequence[str]) -> np.ndarray:
