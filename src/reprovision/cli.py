@@ -224,7 +224,7 @@ def predict(
 
 
 @main.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--source", required=True, help="A descriptor or a folder, as data.source.")
 @click.option(
     "--set-apart", is_flag=True, help="Take only the images that prepare sets apart for testing."
@@ -235,18 +235,20 @@ def predict(
     metavar="FOLDER",
     help="Also write test.json, predictions.csv and classes.csv.",
 )
-def evaluate(model: str, source: str, set_apart: bool, out: Path | None) -> None:
+def evaluate(model: str | None, source: str, set_apart: bool, out: Path | None) -> None:
     """Test a MODEL on images of another source.
 
     MODEL is a checkpoint (.safetensors), an exported model, or e.g. models:/NAME@champion in
-    MLflow. It sees the images as it did in training. Taken are the source's own test images, or,
-    where it has none, all of its images: of the source that the model was trained on, use
-    --set-apart.
+    MLflow; by default the current exported one. It sees the images as it did in training.
+
+    Taken are the source's own test images, or, where it has none, all of its images: of the source
+    that the model was trained on, use --set-apart.
     """
     from reprovision.core.params import load_params
     from reprovision.evaluation.command import evaluate as show
+    from reprovision.results.layout import ONNX_MODEL
 
-    show(load_params(), _local_model(model), source, set_apart, out)
+    show(load_params(), _local_model(model or str(ONNX_MODEL)), source, set_apart, out)
 
 
 def _local_model(model: str) -> Path:

@@ -259,6 +259,16 @@ def test_test_sets_that_share_images_are_compared_on_those(repository: Repositor
     assert "ROC-AUC" not in output, "it is known for the whole test sets only"
 
 
+def test_the_same_images_prepared_in_another_way_are_compared(repository: Repository) -> None:
+    repository.result(range(12))
+    repository.result(range(2), test_set="at another size")
+    output = " ".join(repository.diff("HEAD~1", "HEAD").split())
+    assert (
+        "The 100 test images have the same names, but other pixels: prepared in another" in output
+    )
+    assert "McNemar" in output
+
+
 def test_few_shared_images_do_not_decide(repository: Repository) -> None:
     repository.result(range(12), file="{}.png")
     repository.result(range(2), test_set="second", file="{:02}.png")
@@ -545,7 +555,7 @@ def test_the_test_set_is_known_from_git_alone(make_project: MakeProject, tmp_pat
     output = clone.run("reprovision", "diff", "HEAD~1", "HEAD").stdout
     # another prepared folder, but the same test images
     assert "test sets differ" not in output
-    assert "The training images differ" in output
+    assert "The training images, or their pixels, differ" in " ".join(output.split())
 
 
 class _Tags(HTMLParser):

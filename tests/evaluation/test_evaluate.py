@@ -66,3 +66,16 @@ def test_a_damaged_image_is_named(reproduced_template: Project, tmp_path: Path) 
     assert done.returncode == 1
     assert f"1 of {count + 1} images can't be read: " in done.stderr
     assert "7/new.png (" in done.stderr
+
+
+def test_a_checkpoint_is_flipped_as_its_exported_model_is(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    reproduced.set_params(**{"evaluate.flip": True})
+    reproduced.repro()
+    expected = reproduced.json("results/test.json")
+    for model in ([], ["models/checkpoint.safetensors"]):
+        arguments = ("--source", "data/digits.yaml", "--set-apart", "--out", str(tmp_path / "out"))
+        reproduced.run("reprovision", "evaluate", *model, *arguments)
+        found = json.loads((tmp_path / "out" / "test.json").read_text())
+        assert found == pytest.approx(expected, abs=2e-5)

@@ -17,8 +17,8 @@ def notes_on(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
         yield _test_sets(base, head, pairing)
     if base.dataset.sha256["train"] != head.dataset.sha256["train"]:
         yield (
-            f"The training images differ: {base.dataset.images['train']:,} in {base.name}, "
-            f"{head.dataset.images['train']:,} in {head.name}."
+            f"The training images, or their pixels, differ: {base.dataset.images['train']:,} in "
+            f"{base.name}, {head.dataset.images['train']:,} in {head.name}."
         )
     for run in (base, head):
         yield from notes_on_test_set(run)
@@ -65,6 +65,11 @@ def _test_sets(base: Run, head: Run, pairing: Pairing) -> str:
         return f"The data differ ({sizes}): the metrics are shown side by side, but not compared."
     if pairing is Pairing.SHARED:
         count = len(set(base.predictions.origins) & set(head.predictions.origins))
+        if count == len(base.predictions) == len(head.predictions):
+            return (
+                f"The {count:,} test images have the same names, but other pixels: prepared in "
+                "another way, or replaced. They are compared by their names."
+            )
         return (
             f"The test sets differ ({sizes}): the two are compared on the {count:,} images that "
             "both have, by their names."

@@ -26,7 +26,8 @@ def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path
     Raises:
         UserError: the model or an image can't be read, or the model does not know a class.
     """
-    opened, model = open_source(source, layout.downloads()), open_model(path)
+    opened = open_source(source, layout.downloads())
+    model = open_model(path, params.evaluate.flip)
     images = images_set_apart(opened, params.data) if set_apart else all_images(opened)
     unknown = sorted(set(images.classes) - set(model.classes))
     if unknown:

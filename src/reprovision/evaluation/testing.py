@@ -36,14 +36,19 @@ class Model(Protocol):
 
 
 class CheckpointModel:
-    """A checkpoint as a model that can be tested; see `Model`."""
+    """A checkpoint as a model that can be tested; see `Model`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        flip: `evaluate.flip`, which is part of an exported model.
+    """
+
+    def __init__(self, path: Path, flip: bool) -> None:
         # torch takes seconds to import, and exported models don't need it
         from reprovision.models.checkpoint import load_checkpoint
+        from reprovision.models.mirror import with_flip
 
         checkpoint = load_checkpoint(path)
-        self.classifier = checkpoint.classifier
+        self.classifier = with_flip(checkpoint.classifier, flip)
         self.classes = checkpoint.header.dataset.classes
         self.preprocessing = checkpoint.header.dataset.preprocessing
 
@@ -56,9 +61,9 @@ class CheckpointModel:
         return logits.softmax(1).numpy()
 
 
-def open_model(path: Path) -> Model:
+def open_model(path: Path, flip: bool = False) -> Model:
     """Opens a checkpoint (.safetensors) or an exported model; raises a UserError if it is none."""
-    return CheckpointModel(path) if path.suffix == ".safetensors" else Predictor(path)
+    return CheckpointModel(path, flip) if path.suffix == ".safetensors" else Predictor(path)
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,8 @@ def _check_files(table: Path, paths: Sequence[Path]) -> None:
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise UserError(
-            f"{table} lists {len(missing):,} files that do not exist: add them or remove their "
-            f"rows: {first_ten(missing)}"
+            f"{table} lists files that do not exist: add them, or remove their rows: "
+            f"{first_ten(missing)}"
         )
     unique, counts = np.unique(np.array(paths, dtype=np.str_), return_counts=True)
     if (counts > 1).any():
