@@ -263,9 +263,7 @@ def test_the_same_images_prepared_in_another_way_are_compared(repository: Reposi
     repository.result(range(12))
     repository.result(range(2), test_set="at another size")
     output = " ".join(repository.diff("HEAD~1", "HEAD").split())
-    assert (
-        "The 100 test images have the same names, but other pixels: prepared in another" in output
-    )
+    assert "The 100 test images have the same names, but other pixels" in output
     assert "McNemar" in output
 
 
