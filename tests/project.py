@@ -187,8 +187,10 @@ class Project:
 
     def run_queue(self, workers: int, timeout: float = 300) -> None:
         """Runs all queued experiments and waits until the workers have finished them."""
-        # its workers keep the pipes open: it ends when they do
-        self.run("dvc", "queue", "start", "-j", str(workers), timeout=timeout)
+        # its workers keep open what they write to, and one that is idle may never end
+        command = ("dvc", "queue", "start", "-j", str(workers))
+        null = subprocess.DEVNULL
+        subprocess.run(command, cwd=self.root, env=self.env, stdout=null, stderr=null, check=True)
         deadline = time.monotonic() + timeout
         while self._queue_is_busy():
             assert time.monotonic() < deadline, self.run("dvc", "queue", "status").stdout
