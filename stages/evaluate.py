@@ -16,7 +16,7 @@ from reprovision.results import layout
 from reprovision.results.class_metrics import measure_classes, write_class_metrics
 from reprovision.results.dataset import summarize
 from reprovision.results.history import kept_epoch, read_history
-from reprovision.results.metrics import measure, rounded
+from reprovision.results.metrics import describe, measure, rounded
 from reprovision.results.numerics import Numerics
 from reprovision.results.predictions import predictions_from, write_predictions
 from reprovision.results.sums import Settings
@@ -52,11 +52,7 @@ def main() -> None:
     history = read_history(layout.HISTORY)
     plots.draw_curves(history, kept_epoch(history, params.train.keep), layout.CURVES)
     plots.draw_errors(test.images, predictions, evaluate.mistakes, layout.MISTAKES)
-    print(
-        f"test accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} images "
-        f"({evaluate.confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
-        f"{metrics['accuracy_high']:.2%}), loss {metrics['loss']:.4f}"
-    )
+    print(f"test {describe(metrics, evaluate.confidence)}")
 
 
 if __name__ == "__main__":

@@ -79,3 +79,14 @@ def test_a_checkpoint_is_flipped_as_its_exported_model_is(
         reproduced.run("reprovision", "evaluate", *model, *arguments)
         found = json.loads((tmp_path / "out" / "test.json").read_text())
         assert found == pytest.approx(expected, abs=2e-5)
+
+
+def test_images_set_apart_are_those_of_the_chosen_classes(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    reproduced.set_params(**{"data.classes": ["7", "1"]})
+    reproduced.repro()
+    arguments = ("--source", "data/digits.yaml", "--set-apart", "--out", str(tmp_path / "out"))
+    reproduced.run("reprovision", "evaluate", *arguments)
+    found = json.loads((tmp_path / "out" / "test.json").read_text())
+    assert found == pytest.approx(reproduced.json("results/test.json"), abs=2e-5)

@@ -64,6 +64,24 @@ def trained(folder: Path, given: Params) -> TrainingState:
     return state
 
 
+def interrupted(images: Path, given: Params, root: Path, after: int) -> TrainingState:
+    """Trained by a process that was killed after an epoch, and by another one that resumed."""
+
+    class Interrupt(ResumeFolder):
+        def on_epoch_end(self, state: TrainingState) -> None:
+            super().on_epoch_end(state)
+            if len(state.history) == after:
+                raise KeyboardInterrupt
+
+    folder, (info, train, val) = Interrupt(root, "key", {}), parts(images)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(loop.start(given, info), train, val, given, [folder])
+    resumed = loop.start(given, info)
+    assert folder.restore(resumed)
+    loop.train(resumed, train, val, given)
+    return resumed
+
+
 def test_only_the_head_learns(images: Path, weights: Path) -> None:
     given = params(weights)
     before = copy.deepcopy(loop.start(given, load_info(images)).classifier.state_dict())
@@ -109,21 +127,9 @@ def test_with_augmentation_the_network_sees_new_images_in_each_epoch(
 def test_an_interrupted_training_ends_with_the_same_bytes(
     images: Path, weights: Path, tmp_path: Path
 ) -> None:
-    given, (info, train, val) = params(weights), parts(images)
+    given, info = params(weights), load_info(images)
     whole = trained(images, given)
-
-    class Interrupt(ResumeFolder):
-        def on_epoch_end(self, state: TrainingState) -> None:
-            super().on_epoch_end(state)
-            if len(state.history) == 2:
-                raise KeyboardInterrupt
-
-    folder = Interrupt(tmp_path / "resume", "key", {})
-    with pytest.raises(KeyboardInterrupt):
-        loop.train(loop.start(given, info), train, val, given, [folder])
-    resumed = loop.start(given, info)
-    assert folder.restore(resumed)
-    loop.train(resumed, train, val, given)
+    resumed = interrupted(images, given, tmp_path / "resume", after=2)
     for name, state in (("whole", whole), ("resumed", resumed)):
         save_checkpoint(tmp_path / name, state.saved_model, given.model, info)
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
@@ -206,20 +212,8 @@ def test_fine_tuning_that_was_interrupted_ends_with_the_same_bytes(
     images: Path, weights: Path, tmp_path: Path, optimizer: str, epoch: int
 ) -> None:
     changes = {"train.optimizer": optimizer, "train.backbone_lr": 1.0, "train.ema": 0.9}
-    given, (info, train, val) = params(weights, **(FINE_TUNING | changes)), parts(images)
-
-    class Interrupt(ResumeFolder):
-        def on_epoch_end(self, state: TrainingState) -> None:
-            super().on_epoch_end(state)
-            if len(state.history) == epoch:
-                raise KeyboardInterrupt
-
-    folder = Interrupt(tmp_path / "resume", "key", {})
-    with pytest.raises(KeyboardInterrupt):
-        loop.train(loop.start(given, info), train, val, given, [folder])
-    resumed = loop.start(given, info)
-    assert folder.restore(resumed)
-    loop.train(resumed, train, val, given)
+    given, info = params(weights, **(FINE_TUNING | changes)), load_info(images)
+    resumed = interrupted(images, given, tmp_path / "resume", after=epoch)
     for name, state in (("whole", trained(images, given)), ("resumed", resumed)):
         save_checkpoint(tmp_path / name, state.saved_model, given.model, info)
         write_history(tmp_path / f"{name}.csv", state.history)

@@ -55,19 +55,14 @@ class Looks:
         return len(self.hashes) > 0
 
 
-def look_at(batches: Iterable[np.ndarray], digests: np.ndarray | None = None) -> Looks:
-    """Looks of images that stream by, uint8 (n, C, H, W).
-
-    Args:
-        digests: uint64 (N,), of their files; by default, those of their pixels.
-    """
+def look_at(batches: Iterable[np.ndarray]) -> Looks:
+    """Looks of images that stream by, uint8 (n, C, H, W), with digests of their pixels."""
     exact: list[np.ndarray] = [np.empty(0, np.uint64)]
     hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
     shapes: list[np.ndarray] = [np.empty((0, FREQUENCIES**2), np.float16)]
     one_color: list[np.ndarray] = [np.empty(0, np.float32)]
     for batch in batches:
-        if digests is None:
-            exact.append(digests_of(np.ascontiguousarray(image).data for image in batch))
+        exact.append(digests_of(np.ascontiguousarray(image).data for image in batch))
         if min(batch.shape[2:]) < SMALLEST:
             continue
         # arrays of float64 are made of each part
@@ -78,7 +73,7 @@ def look_at(batches: Iterable[np.ndarray], digests: np.ndarray | None = None) ->
             shapes.append(_shapes(spectra, gray[0].size * white / 255))
             one_color.append(_one_color(gray, white))
     return Looks(
-        np.concatenate(exact) if digests is None else digests,
+        np.concatenate(exact),
         np.concatenate(hashes),
         np.concatenate(shapes),
         np.concatenate(one_color),

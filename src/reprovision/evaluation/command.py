@@ -9,7 +9,7 @@ from reprovision.evaluation.roc import roc_auc
 from reprovision.evaluation.testing import all_images, ask, images_set_apart, open_model
 from reprovision.results import layout
 from reprovision.results.class_metrics import ClassMetrics, measure_classes, write_class_metrics
-from reprovision.results.metrics import measure, rounded
+from reprovision.results.metrics import describe, measure, rounded
 from reprovision.results.predictions import write_predictions
 from reprovision.results.sums import Settings
 from reprovision.sources import open_source
@@ -44,11 +44,7 @@ def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path
         write_predictions(out / layout.PREDICTIONS.name, predictions)
         write_class_metrics(out / layout.CLASS_METRICS.name, classes)
         write_json(out / layout.TEST_METRICS.name, rounded(metrics))
-    print(
-        f"accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} images of {source} "
-        f"({confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
-        f"{metrics['accuracy_high']:.2%}), loss {metrics['loss']:.4f}"
-    )
+    print(describe(metrics, confidence, f"images of {source}"))
     _print_classes([found for found in classes if found.images])
 
 

@@ -1,6 +1,5 @@
 """Tests a model on images that it was not trained with: of another source, or of another time."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from reprovision.data.dataset import SPLITS
 from reprovision.images.preprocessing import Preprocessing
 from reprovision.results.predictions import Predictions, predictions_from
 from reprovision.serving.predictor import Predictor
-from reprovision.sources.files import first_ten
-from reprovision.sources.source import UNUSED, Part, Source
+from reprovision.sources.files import report_unreadable
+from reprovision.sources.source import UNUSED, Part, Source, choose_classes
 from reprovision.sources.splits import assign
 
 
@@ -89,7 +88,7 @@ def all_images(source: Source) -> LabelledImages:
 
 def images_set_apart(source: Source, params: DataParams) -> LabelledImages:
     """The test images that prepare takes or sets apart; raises a UserError as it does."""
-    test = SPLITS.index("test")
+    source, test = choose_classes(source, params.classes), SPLITS.index("test")
     for part, splits in assign(source, params):
         if (splits == test).any():
             return LabelledImages(part, np.flatnonzero(splits == test), source.classes)
@@ -127,10 +126,10 @@ def ask(model: Model, images: LabelledImages, on_bad_image: str) -> Answers:
     Raises:
         UserError: an image can't be read.
     """
-    part, bad = images.part, list[str]()
+    part, bad = images.part, list[tuple[str, str]]()
 
     def report(row: int, reason: str) -> None:
-        bad.append(f"{part.origin(row)} ({reason})")
+        bad.append((part.origin(row), reason))
 
     rows, found = [], []
     with tqdm(total=len(images.rows), unit=" images", leave=False, disable=None) as bar:
@@ -138,13 +137,7 @@ def ask(model: Model, images: LabelledImages, on_bad_image: str) -> Answers:
             rows.append(read)
             found += [model.probabilities(batch) for batch in _batches(pixels)]
             bar.update(len(read))
-    if bad and on_bad_image == "fail":
-        raise UserError(
-            f"{len(bad):,} of {len(images.rows):,} images can't be read: repair or remove them, or "
-            f"set data.on_bad_image=skip: {first_ten(bad)}"
-        )
-    if bad:
-        print(f"warning: {len(bad):,} images are left out: {first_ten(bad)}", file=sys.stderr)
+    report_unreadable(bad, len(images.rows), "images", on_bad_image)
     if not found:
         raise UserError("there are no images to test the model on: name another source")
     read_rows = np.concatenate(rows)

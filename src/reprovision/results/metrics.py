@@ -187,6 +187,15 @@ def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in metrics.items()}
 
 
+def describe(metrics: Mapping[str, float], confidence: float, what: str = "images") -> str:
+    """The accuracy with its interval, and the loss, in words; `what` was classified."""
+    return (
+        f"accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} {what} "
+        f"({confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
+        f"{metrics['accuracy_high']:.2%}), loss {metrics['loss']:.4f}"
+    )
+
+
 def proportion_interval(
     successes: int, trials: int, confidence: float, method: Literal["wilson", "exact"] = "wilson"
 ) -> tuple[float, float]:

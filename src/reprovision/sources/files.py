@@ -1,6 +1,7 @@
 """Image files as parts of a source: read in chunks by several threads, whatever their number."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,3 +123,24 @@ def first_ten(names: Sequence[str]) -> str:
     """A list for a sentence; of many names, the first ten and the number of others."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
+
+
+def report_unreadable(bad: Sequence[tuple[str, str]], total: int, what: str, action: str) -> None:
+    """Reports images that can't be read, as `data.on_bad_image` says.
+
+    Args:
+        bad: each image with the reason.
+        total: of the images that were to be read.
+        what: they are, e.g. `images in pets`.
+        action: `fail` raises a UserError that names them, `skip` warns.
+    """
+    if not bad:
+        return
+    named = first_ten([f"{origin} ({reason})" for origin, reason in sorted(bad)])
+    found = f"{len(bad):,} of {total:,} {what} can't be read"
+    if action == "fail":
+        raise UserError(
+            f"{found}: repair or remove them, or set data.on_bad_image=skip to leave them out: "
+            f"{named}"
+        )
+    print(f"warning: {found} and are left out: {named}", file=sys.stderr)

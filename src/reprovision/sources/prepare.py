@@ -11,7 +11,6 @@ bounded whatever their number, with plain writes, so that a full disk is an erro
 """
 
 import io
-import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from math import prod
@@ -34,7 +33,7 @@ from reprovision.data.dataset import (
     write_info,
 )
 from reprovision.images.preprocessing import Preprocessing
-from reprovision.sources.files import first_ten
+from reprovision.sources.files import first_ten, report_unreadable
 from reprovision.sources.source import Part, Source, choose_classes
 from reprovision.sources.splits import LEFT_OUT, TRAIN, assign
 
@@ -54,8 +53,7 @@ def prepare(
         UserError: an image can't be read, or there are too few images for the splits.
     """
     how = _preprocessing(source, params)
-    if params.classes:
-        source = choose_classes(source, params.classes)
+    source = choose_classes(source, params.classes)
     writers = [_SplitWriter(folder / split, how.shape) for split in SPLITS]
     bad = [] if unreadable is None else unreadable
     assigned = assign(source, params)
@@ -63,7 +61,9 @@ def prepare(
     with tqdm(total=images, unit=" images", leave=False, disable=None) as bar:
         for part, splits in assigned:
             _stream(part, splits, how, writers, bad, bar)
-    _check_bad(bad, images, source.name, params.on_bad_image)
+    # threads report them in any order
+    bad.sort()
+    report_unreadable(bad, images, f"images in {source.name}", params.on_bad_image)
     infos = [writer.finish(len(source.classes), writers[TRAIN]) for writer in writers]
     _check_classes(source.classes, infos[TRAIN].counts)
     mean, std = _normalization(params, open_array(folder / "train" / "images.npy"))
@@ -112,22 +112,6 @@ def _stream(
             origins = map(part.origin, rows[chosen].tolist())
             writer.append(pixels[chosen], part.labels[rows[chosen]], origins)
         bar.update(len(rows))
-
-
-def _check_bad(bad: list[tuple[str, str]], images: int, name: str, action: str) -> None:
-    """Raises a UserError that names unreadable images, or warns of them, by `data.on_bad_image`."""
-    if not bad:
-        return
-    # threads report them in any order
-    bad.sort()
-    named = first_ten([f"{origin} ({reason})" for origin, reason in bad])
-    found = f"{len(bad):,} of {images:,} images in {name} can't be read"
-    if action == "fail":
-        raise UserError(
-            f"{found}: repair or remove them, or set data.on_bad_image=skip to leave them out: "
-            f"{named}"
-        )
-    print(f"warning: {found} and are left out: {named}", file=sys.stderr)
 
 
 def _check_classes(classes: Sequence[str], counts: Sequence[int]) -> None:

@@ -80,12 +80,16 @@ class Source:
         return [part for part in (self.train, self.val, self.test) if part]
 
 
-def choose_classes(source: Source, names: Sequence[str]) -> Source:
+def choose_classes(source: Source, names: Sequence[str] | None) -> Source:
     """The source with some of its classes, in the order given; images of others are not used.
+
+    None keeps all of them.
 
     Raises:
         UserError: there is no class of a name, or a name is given twice.
     """
+    if names is None:
+        return source
     unknown = [name for name in names if name not in source.classes]
     if unknown or len(set(names)) < len(names):
         raise UserError(

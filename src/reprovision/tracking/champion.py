@@ -29,8 +29,7 @@ from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
 from reprovision.results.layout import CHECKPOINT, PREPARED, downloads
 from reprovision.results.run import Run
-from reprovision.sources import Source, open_source
-from reprovision.sources.source import choose_classes
+from reprovision.sources import open_source
 from reprovision.tracking.models import fetch_model, require_loadable
 from reprovision.tracking.runs import to_run
 from reprovision.tracking.store import Store, open_store, translate_errors
@@ -245,7 +244,7 @@ def _evaluate_anew(params: Params, champion: ModelVersion, challenger: Run) -> n
             "or decide with --force"
         )
     path = fetch_model(f"models:/{champion.name}/{champion.version}")
-    images = images_set_apart(_open_source(params), params.data)
+    images = images_set_apart(open_source(params.data.source, downloads()), params.data)
     found = ask(open_model(path), images, params.data.on_bad_image).predictions
     correct = dict(zip(found.origins, found.correct.tolist(), strict=True))
     wanted = challenger.predictions.origins
@@ -255,11 +254,6 @@ def _evaluate_anew(params: Params, champion: ModelVersion, challenger: Run) -> n
             "`uv run dvc repro`"
         )
     return np.array([correct[origin] for origin in wanted])
-
-
-def _open_source(params: Params) -> Source:
-    source = open_source(params.data.source, downloads())
-    return choose_classes(source, params.data.classes) if params.data.classes else source
 
 
 def _run_of(client: MlflowClient, version: ModelVersion) -> Run:
