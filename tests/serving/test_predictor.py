@@ -24,10 +24,11 @@ from project import ROOT, Project
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import load_info, load_origins, load_split
+from reprovision.images.parallel import BLOCK
 from reprovision.images.preprocessing import ImageError
 from reprovision.results import layout
 from reprovision.results.predictions import Predictions, read_predictions
-from reprovision.serving.predictor import AHEAD, Predictor
+from reprovision.serving.predictor import Predictor
 
 LAST_DIGIT = 2e-6
 """Of a probability with six digits; PyTorch and ONNX Runtime differ in the seventh."""
@@ -126,7 +127,7 @@ def test_few_images_are_taken_ahead(trained: Project, photos: Path) -> None:
     answers = predictor.predict_all(many)
     for _ in range(100):
         next(answers)
-    assert next(taken) <= 100 + AHEAD * (os.cpu_count() or 1) + 1
+    assert next(taken) <= 100 + BLOCK * (os.cpu_count() or 1) + 1
 
 
 def test_the_command_prints_a_line_per_image_in_columns(trained: Project) -> None:

@@ -1,7 +1,6 @@
 """The images that are checked: of a source as it is, or as the prepare stage has written them."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from reprovision.checks.looks import Looks, look_at
 from reprovision.core.memory import chunks
 from reprovision.data.dataset import SPLITS, DatasetInfo, load_origins, open_array
+from reprovision.images.parallel import map_images
 from reprovision.images.preprocessing import FORMATS, ImageError, Preprocessing, image_size
 from reprovision.sources.source import Source
 
@@ -142,9 +142,7 @@ def _small(source: Source) -> Preprocessing:
 
 
 def _read_sizes(files: Sequence[Path]) -> Sizes:
-    with ThreadPoolExecutor() as pool:
-        found = np.array(list(pool.map(_header, files)), np.int64)
-    return Sizes(*found.T)
+    return Sizes(*np.array(list(map_images(_header, files)), np.int64).T)
 
 
 def _header(file: Path) -> tuple[int, int, int]:

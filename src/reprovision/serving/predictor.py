@@ -1,10 +1,7 @@
 """An exported model with its preprocessing: from image files to probabilities, without torch."""
 
 import json
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 
@@ -12,15 +9,13 @@ import numpy as np
 import onnxruntime
 
 from reprovision.core.errors import UserError
+from reprovision.images.parallel import map_images
 from reprovision.images.preprocessing import ImageError, Preprocessing, preprocess
 
 CLASSES, PREPROCESSING = "classes", "preprocessing"
 """Metadata of a model, as JSON: names in the order of the probabilities; see `Preprocessing`."""
 
 MODEL = "model.onnx"
-
-AHEAD = 4
-"""Images per processor that may be under way or wait to be taken."""
 
 Image = bytes | str | PathLike[str]
 """An image file: its content or its path."""
@@ -75,9 +70,10 @@ class Predictor:
     def predict_all(self, images: Iterable[Image]) -> Iterator[np.ndarray | ImageError]:
         """Yields the probabilities of each image, or why it can't be read, in order.
 
-        Each processor reads and predicts an image of its own, for which one thread per call is best
-        (`threads=1`). An answer cannot depend on the images around it: there are no batches, which
-        photos would not make faster (benchmarks/parts/predict.py). Memory is bounded.
+        Where that takes long, each processor reads and predicts an image of its own, for which one
+        thread per call is best (`threads=1`). An answer cannot depend on the images around it:
+        there are no batches, which photos would not make faster (benchmarks/parts/predict.py).
+        Memory is bounded.
         """
 
         def answer(image: Image) -> np.ndarray | ImageError:
@@ -86,18 +82,7 @@ class Predictor:
             except ImageError as error:
                 return error
 
-        workers = os.cpu_count() or 1
-        pending: deque[Future[np.ndarray | ImageError]] = deque()
-        pool = ThreadPoolExecutor(workers)
-        try:
-            for image in images:
-                if len(pending) == AHEAD * workers:
-                    yield pending.popleft().result()
-                pending.append(pool.submit(answer, image))
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return map_images(answer, images)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """The probabilities float32 (N, classes) of preprocessed pixels, uint8 (N, C, H, W)."""

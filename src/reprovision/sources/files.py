@@ -1,21 +1,17 @@
-"""Image files as parts of a source: read in chunks by several threads, whatever their number."""
+"""Image files as parts of a source: read in chunks, whatever their number."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
+from reprovision.images.parallel import map_images
 from reprovision.images.preprocessing import ImageError, Preprocessing, image_size, preprocess
 from reprovision.sources.digests import digest_of_content
 from reprovision.sources.source import Part, Pixels, Report
-
-SHARES = 4
-"""Tasks for each thread in a chunk of images, which take different times."""
 
 LARGEST_COMMON = 1024
 """Side of images, in pixels, up to which their common size is taken without being asked for."""
@@ -45,10 +41,9 @@ def common_size(files: Sequence[Path], name: str) -> tuple[int, int]:
         UserError: they differ, or are very large, or none can be read.
     """
     found: dict[tuple[int, int], Path] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for size, file in zip(pool.map(_size, files), files, strict=True):
-            if size:
-                found.setdefault(size, file)
+    for size, file in zip(map_images(_size, files), files, strict=True):
+        if size:
+            found.setdefault(size, file)
     if not found:
         raise UserError(f"none of the images in {name} can be read: is it the right folder?")
     (height, width), first = min(found.items())
@@ -78,26 +73,21 @@ def _size(file: Path) -> tuple[int, int] | None:
 def _read(files: Sequence[Path], how: Preprocessing, rows: np.ndarray, report: Report) -> Pixels:
     """Yields the images of some rows, in chunks; those that can't be read are reported."""
 
-    def read(into: np.ndarray, chunk: np.ndarray) -> np.ndarray:
-        """Which rows of a chunk could be read, (n,) bool."""
-        readable = np.ones(len(chunk), bool)
-        for index, row in enumerate(chunk.tolist()):
-            try:
-                into[index] = preprocess(files[row], how)
-            except ImageError as error:
-                readable[index] = False
-                report(row, str(error))
-        return readable
+    def read(row: int) -> np.ndarray | None:
+        try:
+            return preprocess(files[row], how)
+        except ImageError as error:
+            report(row, str(error))
+            return None
 
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        for part in chunks(len(rows), how.bytes):
-            chunk, pixels = rows[part], np.empty((part.stop - part.start, *how.shape), np.uint8)
-            # a task for each image would take longer than a small image itself
-            shares = workers * SHARES
-            tasks = np.array_split(pixels, shares), np.array_split(chunk, shares)
-            readable = np.concatenate(list(pool.map(read, *tasks)))
-            yield (chunk, pixels) if readable.all() else (chunk[readable], pixels[readable])
+    for part in chunks(len(rows), how.bytes):
+        chunk, pixels = rows[part], np.empty((part.stop - part.start, *how.shape), np.uint8)
+        readable = np.ones(len(chunk), bool)
+        for index, image in enumerate(map_images(read, chunk.tolist())):
+            readable[index] = image is not None
+            if image is not None:
+                pixels[index] = image
+        yield (chunk, pixels) if readable.all() else (chunk[readable], pixels[readable])
 
 
 def _digests(files: Sequence[Path]) -> np.ndarray:
