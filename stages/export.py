@@ -16,6 +16,7 @@ from reprovision.data.dataset import load_split
 from reprovision.exporting.card import Facts, write_card
 from reprovision.exporting.onnx import check_parity, export_onnx
 from reprovision.images import preprocessing
+from reprovision.images.drawing import drawing_box
 from reprovision.models.checkpoint import load_checkpoint
 from reprovision.models.hardware import set_threads
 from reprovision.results import layout
@@ -28,7 +29,9 @@ def main() -> None:
     params, checkpoint = load_params(), load_checkpoint(layout.CHECKPOINT)
     set_threads(params)
     flip, tolerance = params.evaluate.flip, params.export.tolerance
-    export_onnx(checkpoint, layout.ONNX_MODEL, flip)
+    train = load_split(layout.PREPARED, "train").images
+    box = drawing_box(train) if train.shape[1] == 1 else None
+    export_onnx(checkpoint, layout.ONNX_MODEL, flip, box)
     test = load_split(layout.PREPARED, "test")
     parity = check_parity(checkpoint, layout.ONNX_MODEL, test, tolerance, flip)
 

@@ -14,7 +14,7 @@ FLOORS = (
     ("images",),
     ("data",),
     ("sources", "models", "results", "serving"),
-    ("checks", "training", "evaluation", "exporting", "comparison"),
+    ("checks", "training", "evaluation", "exporting", "comparison", "service"),
     ("tracking", "verify"),
     ("recipes", "cli"),
 )
@@ -30,6 +30,7 @@ WITHOUT_TORCH = (
         "sources",
         "results",
         "serving",
+        "service",
         "checks",
         "comparison",
         "tracking",

@@ -224,6 +224,79 @@ def predict(
 
 
 @main.command()
+@click.option(
+    "--model",
+    metavar="FILE|FOLDER|URI",
+    help="An exported model, or e.g. models:/NAME@champion in MLflow; by default the current one.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all networks.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--follow", is_flag=True, help="Change to a newer model or champion when it appears.")
+@click.option(
+    "--follow-seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="With --follow, between looking.",
+)
+@click.option(
+    "--max-body",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="MiB of a request.",
+)
+@click.option(
+    "--max-pixels",
+    default=64_000_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Of an image.",
+)
+@click.option(
+    "--queue", default=128, show_default=True, type=click.IntRange(1), help="Images under way."
+)
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds for a request.",
+)
+def serve(
+    model: str | None,
+    host: str,
+    port: int,
+    follow: bool,
+    follow_seconds: float,
+    max_body: float,
+    max_pixels: int,
+    queue: int,
+    timeout: float,
+) -> None:
+    """Answer HTTP requests with the exported model, and show a page to try it.
+
+    POST image files to /predict; /docs describes it. Requests beyond a limit get 413 (body or
+    pixels), 429 (queue) or 503 (time).
+    """
+    from reprovision.results.layout import ONNX_MODEL
+    from reprovision.service.models import FileModels, Models
+    from reprovision.service.server import serve as answer
+    from reprovision.service.service import Limits, Service
+
+    models: Models
+    if model and model.startswith("models:/"):
+        from reprovision.core.params import load_params
+        from reprovision.tracking.registered import RegisteredModels
+
+        models = RegisteredModels(load_params(), model)
+    else:
+        models = FileModels(Path(model or ONNX_MODEL))
+    limits = Limits(round(max_body * 2**20), max_pixels, queue, timeout)
+    answer(Service(models, limits, follow_seconds if follow else None), host, port)
+
+
+@main.command()
 @click.argument("model", required=False)
 @click.option("--source", required=True, help="A descriptor or a folder, as data.source.")
 @click.option(

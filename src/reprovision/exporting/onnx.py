@@ -16,7 +16,7 @@ from reprovision.data.dataset import Split
 from reprovision.models.checkpoint import Checkpoint
 from reprovision.models.inference import predict
 from reprovision.models.mirror import with_flip
-from reprovision.serving.predictor import CLASSES, PREPROCESSING, Predictor
+from reprovision.serving.predictor import CLASSES, DRAWING_BOX, PREPROCESSING, Predictor
 
 OPSET = 20
 """Pinned: newer ones may not run everywhere."""
@@ -40,11 +40,16 @@ class Parity:
     same_predictions: int
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path, flip: bool = False) -> None:
+def export_onnx(
+    checkpoint: Checkpoint, path: Path, flip: bool = False, box: float | None = None
+) -> None:
     """Writes a model from `pixels`, uint8 (N, C, H, W), to `probabilities`, float32 (N, classes).
 
-    The same checkpoint gives the same bytes. With `flip`, probabilities are the mean over each
-    image and its mirror image.
+    The same checkpoint gives the same bytes.
+
+    Args:
+        flip: probabilities are the mean over each image and its mirror image.
+        box: for drawings, see `images.drawing.drawing_box`; goes into the metadata.
     """
     dataset = checkpoint.header.dataset
     program = torch.onnx.export(
@@ -69,6 +74,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path, flip: bool = False) -> None:
         {
             CLASSES: json.dumps(dataset.classes, ensure_ascii=False),
             PREPROCESSING: json.dumps(asdict(dataset.preprocessing)),
+            DRAWING_BOX: json.dumps(box),
         },
     )
     write_bytes(path, model.SerializeToString(deterministic=True))

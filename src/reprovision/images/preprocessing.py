@@ -66,6 +66,14 @@ class ImageError(ValueError):
     """An image can't be used; the message says why, without its name."""
 
 
+class UnknownFormatError(ImageError):
+    """It is not an image, or of a format that can't be read."""
+
+
+class TooLargeError(ImageError):
+    """It has too many bytes or pixels."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How images become pixels.
@@ -139,13 +147,19 @@ def fit_array(image: np.ndarray, how: Preprocessing) -> np.ndarray:
     return image if image.shape == how.shape else _fit(to_pillow(image), how)
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(image: bytes | str | PathLike[str]) -> tuple[int, int]:
     """Height and width of an image file, upright by EXIF, from its header.
+
+    Args:
+        image: the file's content or its path.
 
     Raises:
         ImageError: as `preprocess` does.
     """
-    with _translate_errors(), path.open("rb") as file:
+    with (
+        _translate_errors(),
+        io.BytesIO(image) if isinstance(image, bytes) else Path(image).open("rb") as file,
+    ):
         formats = _formats(file.read(BEGINNING))
         file.seek(0)
         with Image.open(file, formats=formats) as opened:
@@ -174,7 +188,7 @@ def _read(path: str | PathLike[str]) -> bytes:
         raise ImageError("there is no such file")
     with open(path, "rb") as file:  # noqa: PTH123
         if os.fstat(file.fileno()).st_size > MAX_BYTES:
-            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB: scale it down")
+            raise TooLargeError(f"the file is larger than {MAX_BYTES // 2**20} MiB: scale it down")
         return file.read()
 
 
@@ -204,9 +218,9 @@ def _translate_errors() -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise ImageError("it has more than 178 million pixels: scale it down") from None
+        raise TooLargeError("it has more than 178 million pixels: scale it down") from None
     except UnidentifiedImageError:
-        raise ImageError("it is not an image, or damaged at its beginning") from None
+        raise UnknownFormatError("it is not an image, or damaged at its beginning") from None
     # nearly any exception on a damaged file
     except Exception as error:
         raise ImageError(f"{error}" or type(error).__name__) from error
@@ -220,7 +234,7 @@ def _formats(content: bytes) -> tuple[str, ...]:
         try:
             from pillow_heif import register_heif_opener
         except ModuleNotFoundError:
-            raise ImageError(
+            raise UnknownFormatError(
                 "it is a HEIC photo: install pillow-heif (`uv sync --extra heic`), or save it as "
                 "JPEG"
             ) from None
@@ -231,7 +245,7 @@ def _formats(content: bytes) -> tuple[str, ...]:
         raise ImageError("it is empty")
     for offset, magic, what in FOREIGN:
         if beginning.startswith(magic.lower(), offset):
-            raise ImageError(f"it is {what}: save it as JPEG or PNG")
+            raise UnknownFormatError(f"it is {what}: save it as JPEG or PNG")
     return FORMATS
 
 
@@ -241,7 +255,7 @@ def _decode(image: Image.Image, how: Preprocessing) -> np.ndarray:
     image.draft(None, (side, side))
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
-        raise ImageError(
+        raise TooLargeError(
             f"its {image.width}x{image.height} pixels are more than the "
             f"{MAX_PIXELS // 10**6} million that are decoded: scale it down"
         )

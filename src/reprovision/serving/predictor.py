@@ -12,13 +12,28 @@ from reprovision.core.errors import UserError
 from reprovision.images.parallel import map_images
 from reprovision.images.preprocessing import ImageError, Preprocessing, preprocess
 
-CLASSES, PREPROCESSING = "classes", "preprocessing"
-"""Metadata of a model, as JSON: names in the order of the probabilities; see `Preprocessing`."""
+CLASSES, PREPROCESSING, DRAWING_BOX = "classes", "preprocessing", "drawing_box"
+"""Metadata of a model, as JSON: names in the order of the probabilities; see `Preprocessing`; for
+grayscale images, see `drawing_box`."""
 
 MODEL = "model.onnx"
 
 Image = bytes | str | PathLike[str]
 """An image file: its content or its path."""
+
+
+def model_file(path: str | Path) -> Path:
+    """The ONNX file that is named, or that is in the folder named.
+
+    Raises:
+        UserError: it is missing.
+    """
+    path = Path(path, MODEL) if Path(path).is_dir() else Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"there is no {path}: run `uv run dvc repro`, which exports a model, or name one"
+        )
+    return path
 
 
 class Predictor:
@@ -31,17 +46,14 @@ class Predictor:
     Attributes:
         classes: names, in the order of the probabilities.
         preprocessing: from image files to the model's pixels.
+        drawing_box: of grayscale training images, see `images.drawing.drawing_box`; else None.
 
     Raises:
         UserError: the file is missing, damaged, or was not written by the export stage.
     """
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
-        path = Path(path, MODEL) if Path(path).is_dir() else Path(path)
-        if not path.is_file():
-            raise UserError(
-                f"there is no {path}: run `uv run dvc repro`, which exports a model, or name one"
-            )
+        path = model_file(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
@@ -51,6 +63,7 @@ class Predictor:
             metadata = self.session.get_modelmeta().custom_metadata_map
             self.classes: tuple[str, ...] = tuple(json.loads(metadata[CLASSES]))
             self.preprocessing = Preprocessing(**json.loads(metadata[PREPROCESSING]))
+            self.drawing_box: float | None = json.loads(metadata.get(DRAWING_BOX, "null"))
         # ONNX Runtime raises classes of its own without a common one
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__

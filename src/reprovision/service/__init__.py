@@ -1,0 +1,1 @@
+"""An exported model behind HTTP: an API, metrics and a page to try it."""

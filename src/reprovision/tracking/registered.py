@@ -1,0 +1,55 @@
+"""A registered model for the service, and the version that its alias names now."""
+
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+
+import mlflow
+
+from reprovision.core.params import Params
+from reprovision.results.layout import ONNX_MODEL
+from reprovision.service.models import Loaded
+from reprovision.serving.predictor import Predictor
+from reprovision.tracking.store import open_store, translate_errors
+
+
+@dataclass(frozen=True)
+class RegisteredModels:
+    """Versions of a model in MLflow's registry.
+
+    Attributes:
+        uri: `models:/NAME@ALIAS`, which may name another version later, or `models:/NAME/VERSION`.
+    """
+
+    params: Params
+    uri: str
+
+    @property
+    def name(self) -> str:
+        """Of the registered model."""
+        return self.uri.removeprefix("models:/").partition("@")[0].partition("/")[0]
+
+    def latest(self) -> str:
+        """The number of the version that the address names now.
+
+        Raises:
+            UserError: MLflow can't be asked, or has no such version.
+        """
+        _, has_alias, alias = self.uri.partition("@")
+        if not has_alias:
+            return self.uri.rpartition("/")[2]
+        experiment = self.params.track.experiment
+        with open_store(experiment, "serve") as store, translate_errors("try again"):
+            return str(store.client.get_model_version_by_alias(self.name, alias).version)
+
+    def load(self, version: str) -> Loaded:
+        """Downloads a version and loads it.
+
+        Raises:
+            UserError: MLflow can't be used, or it is not an exported model.
+        """
+        uri = f"models:/{self.name}/{version}" if "@" in self.uri else self.uri
+        with TemporaryDirectory() as folder:
+            experiment = self.params.track.experiment
+            with open_store(experiment, "serve"), translate_errors("try again"):
+                found = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+            return Loaded(self.name, version, Predictor(f"{found}/{ONNX_MODEL.name}"))
