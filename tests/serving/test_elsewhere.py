@@ -40,6 +40,19 @@ def expected(reproduced_template: Project) -> pd.DataFrame:
     return table
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that the first stage of Dockerfile makes from the files that it copies."""
+    build, _ = stages()
+    context, venv = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("opt") / "venv"
+    for name in sources(build):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, context / name)
+    (install,) = re.findall(r"^RUN (uv .*)", build, re.MULTILINE)
+    run("sh", "-c", install.replace("/opt/reprovision", str(venv)), cwd=context)
+    return venv
+
+
 def block(heading: str, language: str) -> str:
     """The only block of code in a language under a heading of the documentation."""
     section = DOCS.read_text("utf-8").split(f"\n### {heading}\n")[1].split("\n##")[0]
@@ -48,7 +61,7 @@ def block(heading: str, language: str) -> str:
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints, which knows nothing of this environment."""
+    """What a command prints outside of the environment of the tests."""
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -108,25 +121,16 @@ def test_the_image_is_built_from_no_other_files_than_docker_gets() -> None:
 @pytest.mark.slow
 @pytest.mark.ci
 def test_what_the_image_installs_answers_without_torch(
-    exported: Path, expected: pd.DataFrame, tmp_path: Path
+    exported: Path, expected: pd.DataFrame, installed: Path
 ) -> None:
-    build, _ = stages()
-    context, venv = tmp_path / "context", tmp_path / "opt"
-    context.mkdir()
-    for name in sources(build):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, context / name)
-    (install,) = re.findall(r"^RUN (uv .*)", build, re.MULTILINE)
-    run("sh", "-c", install.replace("/opt/reprovision", str(venv)), cwd=context)
-
-    listed = run("uv", "pip", "list", "-p", venv, "--format", "json", cwd=tmp_path)
-    installed = {package["name"] for package in json.loads(listed)}
-    assert "reprovision" in installed and not installed & {"torch", "mlflow", "dvc"}
+    listed = run("uv", "pip", "list", "-p", installed, "--format", "json", cwd=exported)
+    names = {package["name"] for package in json.loads(listed)}
+    assert "reprovision" in names and not names & {"torch", "mlflow", "dvc"}
     files = [exported / f"{number:04}.png" for number in range(len(expected))]
     for file, pixels in zip(files, np.load(exported / "images.npy"), strict=True):
         Image.fromarray(pixels[0]).save(file)
-    command = (venv / "bin/reprovision", "predict", "--csv", "--top", "1", "--model", exported)
-    header, *rows = run(*command, *files, cwd=tmp_path).splitlines()
+    command = (installed / "bin/reprovision", "predict", "--csv", "--top", "1", "--model", exported)
+    header, *rows = run(*command, *files, cwd=exported).splitlines()
     assert header == "image,predicted,confidence"
     assert_same("\n".join(" ".join(row.split(",")[1:]) for row in rows), expected)
 
