@@ -4,13 +4,16 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from conftest import free_port
 from PIL import Image
 from project import ROOT, Project
 
@@ -133,6 +136,26 @@ def test_what_the_image_installs_answers_without_torch(
     header, *rows = run(*command, *files, cwd=exported).splitlines()
     assert header == "image,predicted,confidence"
     assert_same("\n".join(" ".join(row.split(",")[1:]) for row in rows), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_service_of_the_image_passes_its_health_check(exported: Path, installed: Path) -> None:
+    _, image = stages()
+    ((check, command),) = re.findall(r"^HEALTHCHECK .*?CMD (\[.*\])\nCMD (\[.*\])$", image, re.M)
+    port = str(free_port())
+    check, command = (json.loads(c.replace("8000", port)) for c in (check, command))
+    shutil.copytree(exported, exported / "models/exported")
+    env = os.environ | {"PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
+    service = subprocess.Popen(command, cwd=exported, env=env)
+    try:
+        deadline = time.monotonic() + 60
+        while subprocess.run(check, env=env, stderr=subprocess.DEVNULL, check=False).returncode:
+            assert service.poll() is None, "the service has ended"
+            assert time.monotonic() < deadline, "the service does not answer"
+    finally:
+        service.terminate()
+        assert service.wait(60) in (0, -signal.SIGTERM)
 
 
 def stages() -> list[str]:
