@@ -1,14 +1,19 @@
 """The leaderboard: what is compared with what, and which differences are significant."""
 
+import io
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from project import Project
+from rich.console import Console
 
 from reprovision.comparison.ranking import Board, Standing, rank, runs_with, summarize, welch
-from reprovision.comparison.ranking_table import _winner
+from reprovision.comparison.ranking_table import _winner, short_names, show_leaderboard
 from reprovision.core.errors import UserError
+from reprovision.results.layout import DATASET_SUMMARY, PREDICTIONS
 from reprovision.results.run import Run
 from reprovision.results.run import TestSet as Images
 
@@ -85,7 +90,49 @@ def test_runs_of_other_code_are_another_group_and_the_board_shows_it() -> None:
 
 def test_runs_on_other_test_images_are_never_ranked_together() -> None:
     boards = rank([run(0.9), *seeds(0.8, 0.7, test_set=LETTERS)], "accuracy")
-    assert [(b.test_set, len(b.runs)) for b in boards] == [(LETTERS, 2), (DIGITS, 1)]
+    assert [(b.test_sets, len(b.runs)) for b in boards] == [((LETTERS,), 2), ((DIGITS,), 1)]
+
+
+def photos(
+    names: str, digest: str, accuracy: float = 0.9, labels: str = "ab", **params: Any
+) -> Run:
+    """A run on test images of some names, by turns of two classes, whose pixels have a digest."""
+    rows = [f"{name},{labels[i % 2]},a,0.9,0.1,1\n" for i, name in enumerate(names)]
+    files = {
+        PREDICTIONS: "image,actual,predicted,confidence,loss,rank\n" + "".join(rows),
+        DATASET_SUMMARY: '{"name": "photos", "classes": ["a", "b"], "images": {}, "sha256": {}}',
+    }
+
+    def read(path: Path) -> bytes | None:
+        return files[path].encode() if path in files else None
+
+    found = run(accuracy, test_set=Images("photos", digest, len(names)), **params)
+    return replace(found, read=read)
+
+
+def test_the_same_images_at_other_sizes_are_ranked_together() -> None:
+    small, large = photos("xyz", "1", data_image_size=64), photos("xyz", "2", 0.95)
+    board = only_board([small, replace(large, params={**large.params, "data.image_size": 128})])
+    assert [place.group.params for place in board.places] == [
+        {"data.image_size": 128},
+        {"data.image_size": 64},
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        photos("xyw", "2", data_image_size=128),
+        photos("xyz", "2", labels="ba", data_image_size=128),
+        # the files were replaced
+        photos("xyz", "2", data_image_size=64),
+        # names that do not tell images apart, and none at all
+        photos("xxz", "2", data_image_size=128),
+        run(0.9, test_set=Images("photos", "2", 3), data_image_size=128),
+    ],
+)
+def test_images_of_one_size_that_differ_are_not_ranked_together(other: Run) -> None:
+    assert len(rank([photos("xyz", "1", data_image_size=64), other], "accuracy")) == 2
 
 
 # ---- order and statistics
@@ -192,6 +239,56 @@ def test_who_has_won_is_a_sentence(runs: list[tuple[Any, ...]], sentence: str) -
     board = only_board(found)
     assert _winner(board).startswith(sentence)
     assert bool(_winner(board)) == bool(sentence)
+
+
+# ---- on a terminal
+
+
+def shown(runs: list[Run], width: int) -> str:
+    """What a terminal of some width shows."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    show_leaderboard(runs, "accuracy", console)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+MANY = {f"train_augment.{name}": 0.125 for name in ("shift", "scale", "shear", "hue", "erase")}
+OTHERS = {f"train_{name}": 20 for name in ("epochs", "lr", "momentum", "patience", "loss")}
+
+
+def test_params_that_do_not_fit_as_columns_stand_below_each_place_and_are_whole() -> None:
+    changed = dict.fromkeys([*MANY, *OTHERS], 7)
+    text = shown([run(0.9, **MANY, **OTHERS), run(0.8, **changed)], 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    first, second = text.index("90.00%"), text.index("80.00%")
+    for name in ("shift", "hue", "erase", "epochs", "lr", "patience"):
+        old = "0.125" if f"train_augment.{name}" in MANY else "20"
+        assert f" {name}={old}" in text[first:second]
+        assert f" {name}=7" in text[second:]
+
+
+def test_params_are_columns_where_these_fit() -> None:
+    header = shown([run(0.9, train_lr=1), run(0.8, train_lr=2)], 80).splitlines()[2]
+    assert header.split()[:4] == ["#", "lr", "n", "accuracy"]
+
+
+def test_params_are_shortened_to_what_no_other_param_or_column_is_called() -> None:
+    keys = ("train.lr", "data.channels", "model.conv.channels", "train.loss", "numerics")
+    assert short_names(keys) == {
+        "train.lr": "lr",
+        "data.channels": "data.channels",
+        "model.conv.channels": "conv.channels",
+        "train.loss": "train.loss",
+        "numerics": "numerics",
+    }
+
+
+def test_a_single_run_shows_how_it_differs_from_runs_on_other_images() -> None:
+    alone = run(0.8, test_set=Images("digits", "d2", 100), data_limit=500, train_lr=0.5)
+    others = [run(0.9, data_limit=None, train_lr=lr) for lr in (0.1, 0.2)]
+    text = shown([*others, alone], 80)
+    assert "digits, 359 test images (d1), 2 runs\nwith limit=null\n" in text
+    assert "digits, 100 test images (d2), 1 run\nwith limit=500  lr=0.5\n" in text
 
 
 # ---- from real runs

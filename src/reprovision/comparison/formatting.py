@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reprovision.comparison.comparison import Change, Comparison, Verdict
 from reprovision.comparison.pairing import Pairing
+from reprovision.core.wording import count
 from reprovision.core.yaml_files import as_text
 from reprovision.results.history import Epoch, kept_epoch
 from reprovision.results.metrics import Metric
@@ -86,12 +87,6 @@ def legend(comparison: Comparison) -> Iterator[str]:
             f"{len(comparison.recalls)} classes are {len(comparison.recalls)} tests: their p are "
             "adjusted after Benjamini and Hochberg, their intervals are not."
         )
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun: `1 image`, `3 images`."""
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def spread(metric: Metric, number: float) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reprovision.comparison.pairing import Pairing
+from reprovision.core.wording import count
 from reprovision.results.cache import has_remote
 from reprovision.results.layout import HISTORY
 from reprovision.results.numerics import describe_difference
@@ -38,11 +39,9 @@ def notes_on(base: Run, head: Run, pairing: Pairing) -> Iterator[str]:
 
 def notes_on_test_set(run: Run) -> Iterator[str]:
     """What is wrong with a test set, whatever it is compared with."""
-    if count := run.dataset.in_train.get("test", 0):
-        yield (
-            f"{count:,} test images of {run.name} are training images, too: its metrics are too "
-            "good."
-        )
+    if shared := run.dataset.in_train.get("test", 0):
+        are = "is a training image" if shared == 1 else "are training images"
+        yield (f"{count(shared, 'test image')} of {run.name} {are}, too: its metrics are too good.")
 
 
 def _numerics_difference(base: Run, head: Run) -> str:
@@ -58,21 +57,21 @@ def _numerics_difference(base: Run, head: Run) -> str:
 
 def _test_sets(base: Run, head: Run, pairing: Pairing) -> str:
     sizes = " and ".join(
-        f"{len(run.predictions):,} images of {run.test_set.name} in {run.name}"
+        f"{count(len(run.predictions), 'image')} of {run.test_set.name} in {run.name}"
         for run in (base, head)
     )
     if pairing is Pairing.OTHER_DATA:
         return f"The data differ ({sizes}): the metrics are shown side by side, but not compared."
     if pairing is Pairing.SHARED:
-        count = len(set(base.predictions.origins) & set(head.predictions.origins))
-        if count == len(base.predictions) == len(head.predictions):
+        shared = len(set(base.predictions.origins) & set(head.predictions.origins))
+        if shared == len(base.predictions) == len(head.predictions):
             return (
-                f"The {count:,} test images have the same names, but other pixels: prepared in "
+                f"The {shared:,} test images have the same names, but other pixels: prepared in "
                 "another way, or replaced. They are compared by their names."
             )
         return (
-            f"The test sets differ ({sizes}): the two are compared on the {count:,} images that "
-            "both have, by their names."
+            f"The test sets differ ({sizes}): the two are compared on the "
+            f"{count(shared, 'image')} that both have, by their names."
         )
     return (
         f"The test sets differ ({sizes}): the two are compared as independent samples, which "

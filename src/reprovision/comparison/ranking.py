@@ -8,12 +8,13 @@ question, which `reprovision diff` answers.
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from reprovision.comparison.same_images import by_test_images
 from reprovision.comparison.statistics import adjust
 from reprovision.core.errors import UserError
 from reprovision.results.metrics import METRICS
@@ -62,7 +63,7 @@ class Group:
 
     Attributes:
         runs: the best first.
-        params: values of those params that differ among the groups.
+        params: values of those params that differ among the groups, as far as it has them.
         summary: of the metric ranked by.
         loss: the same of the loss.
     """
@@ -92,30 +93,40 @@ class Board:
     """The ranking of all groups that were tested on the same images, the best mean first.
 
     Attributes:
+        test_sets: one, or several where the same images were prepared in several ways.
         runs: all of them, without repeats.
         varying: dotted keys of the params that differ among the groups.
+        common: params that are the same in all groups, and another in a board of the same data.
         repeats: number of runs left out because a newer one, with other metrics, repeats them.
     """
 
-    test_set: TestSet
+    test_sets: tuple[TestSet, ...]
     runs: tuple[Run, ...]
     varying: tuple[str, ...]
+    common: dict[str, Any]
     places: tuple[Place, ...]
     repeats: int
 
+    @property
+    def name(self) -> str:
+        """Of the data."""
+        return self.test_sets[0].name
+
 
 def rank(runs: Sequence[Run], metric: str, confidence: float = 0.95) -> list[Board]:
-    """A ranking for each test set, the one with the most runs first.
+    """A ranking for each set of test images, the one with the most runs first.
 
     Args:
         runs: the newest first: of those with equal params, code and seed the first counts.
         metric: one that all runs have.
         confidence: of the intervals; 1 minus it is the level of the tests.
     """
-    by_test_set: dict[TestSet, list[Run]] = {}
-    for run in runs:
-        by_test_set.setdefault(run.test_set, []).append(run)
-    boards = [_board(*item, metric, confidence) for item in by_test_set.items()]
+    boards = [_board(found, metric, confidence) for found in by_test_images(runs)]
+    differing: dict[str, tuple[str, ...]] = {}
+    for name in {board.name for board in boards}:
+        of_name = [run for board in boards if board.name == name for run in board.runs]
+        differing[name] = _varying(of_name)
+    boards = [replace(board, common=_common(board, differing[board.name])) for board in boards]
     return sorted(boards, key=lambda board: -len(board.runs))
 
 
@@ -173,7 +184,7 @@ def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 
-def _board(test_set: TestSet, all_runs: Sequence[Run], metric: str, confidence: float) -> Board:
+def _board(all_runs: Sequence[Run], metric: str, confidence: float) -> Board:
     runs, repeats = without_repeats(all_runs)
     varying = _varying(runs)
     sign = -1 if METRICS[metric].lower_is_better else 1
@@ -185,7 +196,7 @@ def _board(test_set: TestSet, all_runs: Sequence[Run], metric: str, confidence: 
     groups = []
     for found in members.values():
         ordered = tuple(sorted(found, key=lambda run: -sign * run.metrics[metric]))
-        params = {key: relevant_params(found[0]).get(key) for key in varying}
+        params = _chosen(found[0], varying)
         if several_codes:
             params["code"] = found[0].code[:7]
         summaries = (summarize([r.metrics[m] for r in found], confidence) for m in (metric, "loss"))
@@ -193,7 +204,19 @@ def _board(test_set: TestSet, all_runs: Sequence[Run], metric: str, confidence: 
     groups.sort(key=lambda group: -sign * group.summary.mean)
     places = _places(groups, metric, 1 - confidence)
     shown = (*varying, "code") if several_codes else varying
-    return Board(test_set, tuple(runs), shown, places, repeats)
+    test_sets = tuple(dict.fromkeys(run.test_set for run in runs))
+    return Board(test_sets, tuple(runs), shown, {}, places, repeats)
+
+
+def _common(board: Board, differing: Sequence[str]) -> dict[str, Any]:
+    """The params that tell a board from the others of the same data."""
+    return _chosen(board.runs[0], [key for key in differing if key not in board.varying])
+
+
+def _chosen(run: Run, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of some params, without those that the run lacks or its model does not read."""
+    params = relevant_params(run)
+    return {key: params[key] for key in keys if key in params}
 
 
 def _varying(runs: Sequence[Run]) -> tuple[str, ...]:

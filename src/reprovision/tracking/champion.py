@@ -17,12 +17,13 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from reprovision.comparison.formatting import count, named_p
+from reprovision.comparison.formatting import named_p
 from reprovision.comparison.pairing import pair
 from reprovision.comparison.statistics import paired_difference
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params
+from reprovision.core.wording import count
 from reprovision.data.dataset import load_info
 from reprovision.evaluation.testing import ask, images_set_apart, open_model
 from reprovision.results.fingerprint import run_key, training_key
