@@ -29,7 +29,7 @@ def forge(prepared: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"std": [0.0]}, "std[0] is 0.0: Input should be greater than 0"),
+        ({"std": [0.0]}, "std[0] is 0.0: must be above 0"),
         ({"std": [1.0, 1.0]}, "mean and std must have 1 values, one per channel"),
         ({"mean": []}, "mean is []"),
         ({"preprocessing": {"height": -8, "width": 8, "channels": 1}}, "height and width must be"),

@@ -15,10 +15,10 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     (
         "prepare",
         {"data.val_fraction": 1.5},
-        "data.val_fraction is 1.5: Input should be less",
+        "data.val_fraction is 1.5: must be below",
     ),
     ("prepare", {"train.lrr": 1}, "train.lrr is not a known key: did you mean train.lr?"),
-    ("train", {"train.lr": None}, "train.lr is empty: Input should be a valid number"),
+    ("train", {"train.lr": None}, "train.lr is empty: must be a number"),
     ("train", {"model.name": "res net"}, "model.name is 'res net': String should match pattern"),
     (
         "train",
@@ -29,9 +29,9 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     (
         "evaluate",
         {"evaluate.bins": 1},
-        "evaluate.bins is 1: Input should be greater than or",
+        "evaluate.bins is 1: must be at least 2",
     ),
-    ("export", {"export.tolerance": 0}, "export.tolerance is 0: Input should be greater than 0"),
+    ("export", {"export.tolerance": 0}, "export.tolerance is 0: must be above 0"),
     (
         "track",
         {"track.model_name": "a/b"},
@@ -62,8 +62,8 @@ def test_mistyped_experiments_fail_before_any_work_and_lose_nothing(reproduced: 
     before = reproduced.outputs()
     for flag, sentence in [
         ("+train.lrr=1", "train.lrr is not a known key: did you mean train.lr?"),
-        ("train.lr=abc", "train.lr is 'abc': Input should be a valid number"),
-        ("train.lr=", "train.lr is '': Input should be a valid number"),
+        ("train.lr=abc", "train.lr is 'abc': must be a number"),
+        ("train.lr=", "train.lr is '': must be a number"),
     ]:
         output = reproduced.refused("dvc", "exp", "run", "-S", flag)
         assert output.startswith(f"params.yaml: {sentence}")

@@ -46,7 +46,10 @@ class DataParams(Section):
     classes: Annotated[list[Name], Field(min_length=2)] | None
     group: Name | None
     on_bad_image: Literal["fail", "skip"]
-    image_size: Side | tuple[Side, Side] | None
+    image_size: Annotated[
+        Side | tuple[Side, Side] | None,
+        Field(description="a number or two numbers [height, width], from 4 to 1024"),
+    ]
     resize: Literal["crop", "squash", "pad"]
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
     background: Literal["white", "black", "gray"]
@@ -127,9 +130,19 @@ class ConvParams(Section):
 
 
 class ModelParams(Section):
-    name: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=200)]
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^(timm/)?[A-Za-z0-9_.]+$",
+            max_length=200,
+            description="the name of a network, e.g. cnn, resnet18 or timm/efficientnet_lite0",
+        ),
+    ]
     weights: Annotated[str, Field(min_length=1)] | None
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    weights_sha256: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None,
+        Field(description="64 hexadecimal digits, in lower case"),
+    ]
     hidden: Annotated[list[Width], Field(max_length=100), BeforeValidator(_none_is_empty)]
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
     dropout: Fraction
@@ -168,7 +181,7 @@ class TrainParams(Section):
     muon_lr: Positive
     momentum: Fraction
     nesterov: bool
-    betas: tuple[Fraction, Fraction]
+    betas: Annotated[tuple[Fraction, Fraction], Field(description="two numbers, e.g. [0.9, 0.999]")]
     weight_decay: NonNegative
     clip_norm: Positive | None
     schedule: Literal["constant", "cosine", "one_cycle", "step"]
@@ -228,7 +241,10 @@ class ExportParams(Section):
 
 class TrackParams(Section):
     experiment: Name
-    model_name: Annotated[str, Field(min_length=1, pattern=r"^[^/:']+$")] | None
+    model_name: Annotated[
+        Annotated[str, Field(pattern=r"^[^/:']+$")] | None,
+        Field(description="a name without /, : and '"),
+    ]
 
 
 class Params(Section):

@@ -7,19 +7,55 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reprovision.core.wording import count
+
+NUMBER, WHOLE, LIST = "must be a number", "must be a whole number", "must be a list, e.g. [16, 32]"
+SWITCH, SECTION = "must be true or false", "must hold `key: value` lines"
+
+MUST_BE = {
+    "float_type": NUMBER,
+    "float_parsing": NUMBER,
+    "finite_number": "must be a finite number",
+    "int_type": WHOLE,
+    "int_parsing": WHOLE,
+    "int_parsing_size": WHOLE,
+    "int_from_float": WHOLE,
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "bool_type": SWITCH,
+    "bool_parsing": SWITCH,
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "literal_error": "must be {expected}",
+    "list_type": LIST,
+    "tuple_type": LIST,
+    "dict_type": SECTION,
+    "model_type": SECTION,
+}
+"""What to write, by the type of pydantic's error; the others keep pydantic's message."""
+
 
 def describe(kind: Any, tree: Any, error: ValidationError) -> str:
-    """Up to three problems: `train.lr is 'abc': Input should be a valid number; ...`."""
+    """Up to three problems: `train.lr is 'abc': must be a number; ...`.
+
+    A field with a description must be what that says, whatever is wrong.
+    """
     problems: dict[str, str] = {}
     for found in error.errors(include_url=False):
         key = _dotted_key(tree, found)
-        problem = found["msg"].removeprefix("Value error, ")
+        description = _description(kind, key)
+        problem = f"must be {description}" if description else _must_be(found)
         if found["type"] == "extra_forbidden":
             problem = f"{key} is not a known key: {_hint(key, list(_known_keys(kind)))}"
         elif found["type"] == "missing":
             problem = f"{key} is missing: add it"
+        elif key in problems and description:
+            continue
         elif key in problems:  # another branch of the same union
-            problem = f"{problems[key]} or {problem.removeprefix('Input should be ')}"
+            problem = f"{problems[key]} or {problem.removeprefix('must be ')}"
         elif found["type"] != "value_error" or not isinstance(found["input"], dict):
             problem = f"{key} is {short(found['input'])}: {problem}"
         problems[key] = problem
@@ -27,6 +63,35 @@ def describe(kind: Any, tree: Any, error: ValidationError) -> str:
     deepest = [k for k in problems if not any(o.startswith((f"{k}.", f"{k}[")) for o in problems)]
     more = [f"and {len(deepest) - 3} more"] if len(deepest) > 3 else []
     return "; ".join([problems[key] for key in deepest[:3]] + more)
+
+
+def _must_be(found: ErrorDetails) -> str:
+    """What is wrong with a value, after its key."""
+    limits = found.get("ctx", {})
+    if found["type"] in ("too_short", "too_long"):
+        most = "max_length" in limits
+        length = limits["max_length" if most else "min_length"]
+        return f"must have at {'most' if most else 'least'} {count(length, 'value')}"
+    if found["type"] in MUST_BE:
+        return MUST_BE[found["type"]].format_map({k: _plain(v) for k, v in limits.items()})
+    return found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _plain(limit: Any) -> str:
+    """A number as people write it; of several texts, each without quotes."""
+    return f"{limit:,.15g}" if isinstance(limit, int | float) else str(limit).replace("'", "")
+
+
+def _description(kind: Any, key: str) -> str | None:
+    """The description of the field of a dotted key, where it has one."""
+    field = None
+    for name in key.split("."):
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return None
+        if (field := kind.model_fields.get(name)) is None:
+            return None
+        kind = field.annotation
+    return field and field.description
 
 
 def _dotted_key(tree: Any, found: ErrorDetails) -> str:
