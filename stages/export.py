@@ -12,6 +12,7 @@ from reprovision.core.files import (
 )
 from reprovision.core.params import load_params
 from reprovision.core.stage import run_stage
+from reprovision.core.wording import count
 from reprovision.data.dataset import load_split
 from reprovision.exporting.card import Facts, write_card
 from reprovision.exporting.onnx import check_parity, export_onnx
@@ -49,7 +50,7 @@ def main() -> None:
     size = layout.ONNX_MODEL.stat().st_size / 1024
     print(
         f"model.onnx, {size:,.0f} KiB: same class as PyTorch for {parity.same_predictions:,} of "
-        f"{parity.images:,} test images, probabilities within {parity.max_difference:.1e}"
+        f"{count(parity.images, 'test image')}, probabilities within {parity.max_difference:.1e}"
     )
 
 

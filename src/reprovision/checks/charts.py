@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reprovision.checks.images import KINDS, Images, Sizes
+from reprovision.core.wording import count
 from reprovision.data.dataset import SPLITS
 from reprovision.images.charts import (
     BLUE,
@@ -59,7 +60,7 @@ def _draw_classes(axes: Axes, images: Images) -> None:
 
 
 def _draw_many(axes: Axes, images: Images) -> None:
-    title = f"{short_name(images.name)}: images of {len(images.classes):,} classes"
+    title = f"{short_name(images.name)}: images of {count(len(images.classes), 'class')}"
     style_axes(axes, title, "classes, the largest first", "images")
     for split, counts, color in zip(SPLITS, images.counts(), COLORS, strict=True):
         if counts.any():

@@ -13,6 +13,7 @@ import numpy as np
 
 from reprovision.core.errors import UserError, printable
 from reprovision.core.files import write_csv
+from reprovision.core.wording import count
 from reprovision.data.dataset import SPLITS, SplitName, load_info, load_origins, load_split
 from reprovision.images.image_grid import draw_image_grid
 from reprovision.serving.predictor import Predictor
@@ -60,9 +61,10 @@ def show_suspects(
         raise UserError(f"{model} was not trained on {prepared}: run `uv run dvc repro`")
     found = find_suspects(predictor, prepared)
     for split in SPLITS:
-        images, count = sum(info.splits[split].counts), sum(s.split == split for s in found)
+        images = sum(info.splits[split].counts)
+        contradicted = sum(suspect.split == split for suspect in found)
         if images:
-            print(f"{split}: the model contradicts {count:,} of {images:,} labels")
+            print(f"{split}: the model contradicts {contradicted:,} of {count(images, 'label')}")
     for suspect in found[:top]:
         print(printable(_line(suspect)))
     if table:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binned_statistic
 from sklearn.metrics import confusion_matrix
 
+from reprovision.core import wording
 from reprovision.images.charts import (
     BLUE,
     GREY,
@@ -132,7 +133,7 @@ def draw_errors(images: np.ndarray, predictions: Predictions, count: int, path: 
     captions = [_caption(predictions, row, arrow) for row in rows]
     total = int((~predictions.correct).sum())
     title = f"{len(rows)} of {total:,} errors, most confident first: actual → predicted, confidence"
-    none = f"No errors in {len(predictions):,} images"
+    none = f"No errors in {wording.count(len(predictions), 'image')}"
     draw_image_grid(images[rows], captions, title if total else none, path)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reprovision.core.files import write_bytes
+from reprovision.core.wording import count
 from reprovision.images.fonts import font_file_for
 from reprovision.images.preprocessing import to_pillow
 
@@ -30,7 +31,7 @@ def draw_samples(
     """
     random = np.random.default_rng(0)
     rows = random.choice(len(labels), min(SAMPLES, len(labels)), replace=False)
-    title = f"{name}: {len(rows)} of {len(labels):,} training images"
+    title = f"{name}: {len(rows)} of {count(len(labels), 'training image')}"
     draw_image_grid(images[rows], [classes[label] for label in labels[rows]], title, path)
 
 

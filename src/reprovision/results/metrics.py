@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from reprovision.core.wording import count
 from reprovision.results.predictions import Predictions
 from reprovision.results.sums import Contributions, Settings, Sums
 
@@ -187,10 +188,10 @@ def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in metrics.items()}
 
 
-def describe(metrics: Mapping[str, float], confidence: float, what: str = "images") -> str:
-    """The accuracy with its interval, and the loss, in words; `what` was classified."""
+def describe(metrics: Mapping[str, float], confidence: float, of: str = "") -> str:
+    """The accuracy with its interval, and the loss, in words; `of` follows the images."""
     return (
-        f"accuracy {metrics['accuracy']:.2%} over {metrics['images']:,} {what} "
+        f"accuracy {metrics['accuracy']:.2%} over {count(int(metrics['images']), 'image')}{of} "
         f"({confidence:.0%} interval {metrics['accuracy_low']:.2%} to "
         f"{metrics['accuracy_high']:.2%}), loss {metrics['loss']:.4f}"
     )

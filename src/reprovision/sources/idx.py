@@ -17,6 +17,7 @@ from pydantic import Field
 
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
+from reprovision.core.wording import count
 from reprovision.core.yaml_files import Section
 from reprovision.images.preprocessing import Preprocessing
 from reprovision.sources.archives import (
@@ -78,9 +79,11 @@ class IdxDescriptor(Section):
     def _part(self, part: IdxPart, prefix: str, folder: Path) -> tuple[Part, tuple[int, int]]:
         images, labels_file = self._file(part.images, 3, folder), self._file(part.labels, 1, folder)
         labels = np.concatenate(list(labels_file.read()), dtype=np.int64)
-        count, *size = images.dimensions()
-        if count != len(labels):
-            raise UserError(f"{images.name} has {count} images, but there are {len(labels)} labels")
+        number, *size = images.dimensions()
+        if number != len(labels):
+            raise UserError(
+                f"{images.name} has {count(number, 'image')}, but there are {len(labels)} labels"
+            )
         if labels.max() >= len(self.classes):
             raise UserError(f"{labels_file.name} has labels that are not below {len(self.classes)}")
 

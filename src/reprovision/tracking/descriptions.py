@@ -11,6 +11,7 @@ from reprovision.core.errors import UserError
 from reprovision.core.files import workspace
 from reprovision.core.git import git_or_none, git_text_or_empty
 from reprovision.core.params import Params
+from reprovision.core.wording import count
 from reprovision.core.yaml_files import as_text, flatten, parse_section, parse_yaml
 from reprovision.results.layout import LOCK, PARAMS, RESULTS
 from reprovision.tracking.store import EXPERIMENT_TAG
@@ -95,11 +96,12 @@ def version_tags(test: dict[str, float], test_set: str) -> dict[str, str]:
         test_set: digest of the test images.
     """
     commit = git_text_or_empty("rev-parse", "--short", "HEAD")
+    noun = "image" if test["images"] == 1 else "images"
     return {
         "test_accuracy": f"{test['accuracy']:.4f}",
         "test_accuracy_interval": f"{test['accuracy_low']:.4f} to {test['accuracy_high']:.4f}",
         "test_loss": f"{test['loss']:.4f}",
-        "test_set": f"{test['images']} images, {test_set[:8]}",
+        "test_set": f"{test['images']} {noun}, {test_set[:8]}",
         **({"git.commit": commit} if commit else {}),
         **experiment_tags(),
     }
@@ -107,8 +109,9 @@ def version_tags(test: dict[str, float], test_set: str) -> dict[str, str]:
 
 def describe(params: Params, test: dict[str, float]) -> str:
     """Markdown: how good a run is, how its params differ from the commit, how to restore it."""
+    images = count(int(test["images"]), "test image")
     measured = (
-        f"{test['accuracy']:.2%} of {test['images']:,} test images classified correctly "
+        f"{test['accuracy']:.2%} of {images} classified correctly "
         f"({params.evaluate.confidence:.0%} interval {test['accuracy_low']:.2%} to "
         f"{test['accuracy_high']:.2%}), loss {test['loss']:.4f}."
     )
