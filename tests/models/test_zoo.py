@@ -135,7 +135,7 @@ def test_files_that_hold_no_parameters_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_network_is_refused_with_similar_names() -> None:
     with pytest.raises(UserError, match=r"resnet, which is no network: use e\.g\. resnet"):
         build_zoo("resnet", SMALL, 2)
-    with pytest.raises(UserError, match=r"use e\.g\. resnet18"):
+    with pytest.raises(UserError, match=r"use e\.g\. timm/\w*resnet\w*, timm/"):
         build_zoo("timm/resnet_18", SMALL, 2)
 
 

@@ -98,7 +98,7 @@ def _create(name: str, classes: int, pretrained: bool = False) -> Any:
         own = name.removeprefix(TIMM)
         # a name may end in that of its parameters, e.g. resnet50.a1_in1k
         if own.split(".")[0] not in timm.list_models():
-            raise _unknown(name, own, timm.list_models())
+            raise _unknown(name, own, timm.list_models(), TIMM)
         if pretrained:
             return timm.create_model(own, pretrained=True)
         return timm.create_model(own, num_classes=classes)
@@ -113,8 +113,9 @@ def _create(name: str, classes: int, pretrained: bool = False) -> Any:
     return models.get_model(name, weights=None, num_classes=classes)
 
 
-def _unknown(name: str, own: str, known: list[str]) -> UserError:
-    near = ", ".join(difflib.get_close_matches(own, known, 3, 0.5)) or "cnn, mlp, resnet18"
+def _unknown(name: str, own: str, known: list[str], prefix: str = "") -> UserError:
+    nearest = difflib.get_close_matches(own, known, 3, 0.5)
+    near = ", ".join(prefix + other for other in nearest) or "cnn, mlp, resnet18"
     return UserError(
         f"model.name is {name}, which is no network: use e.g. {near}; torchvision.models and timm "
         "list theirs"
