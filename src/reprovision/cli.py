@@ -150,17 +150,17 @@ def check(source: str, out: Path) -> int:
     SOURCE is what data.source may be: a folder of images or a descriptor. Nothing in it is changed.
     Found are files that can't be read; identical and nearly identical images in two splits
     (leakage), with two labels (conflict), or in one class (copy); images of one color, which may be
-    placeholders; tiny and huge files; small classes. Images smaller than 32 pixels are compared for
-    identity only; mirrored, rotated or cropped copies are not found.
+    placeholders; tiny and huge files; small classes. Groups in two splits are leakage, too: those
+    of the table's column `group`, or of data.group where params.yaml has the same source. Images
+    smaller than 32 pixels are compared for identity only; mirrored, rotated or cropped copies are
+    not found.
 
     Exit status: 0; 1 for an error; 3 for unreadable files, leakage or conflicts.
     """
     from reprovision.checks.command import SERIOUS
     from reprovision.checks.command import check as show
-    from reprovision.results.layout import downloads
-    from reprovision.sources import open_source
 
-    return 0 if show(open_source(source, downloads()), out) else SERIOUS
+    return 0 if show(source, out) else SERIOUS
 
 
 @main.command()
@@ -315,7 +315,8 @@ def evaluate(model: str | None, source: str, set_apart: bool, out: Path | None) 
     MLflow; by default the current exported one. It sees the images as it did in training.
 
     Taken are the source's own test images, or, where it has none, all of its images: of the source
-    that the model was trained on, use --set-apart.
+    that the model was trained on, use --set-apart. A warning counts images that are among the
+    training images in data/prepared. The classes may be some of those that the model knows.
     """
     from reprovision.core.params import load_params
     from reprovision.evaluation.command import evaluate as show

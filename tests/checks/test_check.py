@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from made import make_photos, photo, placeholder
-from project import ROOT, tiny_params
+from project import ROOT, tiny_params, tiny_tree
 
 from reprovision.checks.findings import warnings_of
 from reprovision.checks.images import read_prepared
@@ -99,6 +100,51 @@ def test_all_files_that_can_t_be_read_are_listed_and_stay_as_they_are(photos: Pa
     assert found["test/bee/1.jpg"] == "it is empty"
     assert "truncated" in found["train/ant/0.jpg"]
     assert {file: file.read_bytes() for file in photos.rglob("*.jpg")} == before
+
+
+def test_files_that_are_no_images_are_listed_with_those_that_can_t_be_read(photos: Path) -> None:
+    (photos / "train/ant/notes.txt").write_text("ants")
+    (photos / "labels.xlsx").touch()
+    (photos / "test/bee/1.jpg").write_bytes(b"")
+    done = check(photos)
+    assert done.exit_code == 3
+    assert "problem: 3 of 50 images can't be read" in done.output
+    assert [row[:2] for row in rows(photos)] == [
+        ("unreadable", "labels.xlsx"),
+        ("unreadable", "test/bee/1.jpg"),
+        ("unreadable", "train/ant/notes.txt"),
+    ]
+
+
+def with_table(photos: Path, group: str) -> Path:
+    """A table of the photos with their splits, and the same group for three of them."""
+    lines = [f"path,label,split,{group}"]
+    for file in sorted(photos.rglob("*.jpg")):
+        split, label, name = file.relative_to(photos).parts
+        path, in_series = f"{split}/{label}/{name}", name == "3.jpg" and label == "bee"
+        lines.append(f"{path},{label},{split},{'hive' if in_series else path}")
+    lines[1] = lines[1].rpartition(",")[0] + ",hive"
+    (photos / "labels.csv").write_text("\n".join(lines))
+    return photos
+
+
+def test_a_group_in_two_splits_is_leakage(photos: Path) -> None:
+    done = check(with_table(photos, "group"))
+    assert done.exit_code == 3
+    assert "problem: 1 group has images in two splits: move them into one" in done.output
+    assert rows(photos) == [("leakage", "", "", "hive: 1 train, 2 test")]
+
+
+def test_groups_are_those_of_params_where_these_are_about_the_source(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_table(photos, "place")
+    monkeypatch.chdir(tmp_path)
+    for source, found in ((photos.name, ["hive: 1 train, 2 test"]), ("others", [])):
+        tree = tiny_tree(**{"data.source": source, "data.group": "place"})
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+        check(photos)
+        assert [detail for _, _, _, detail in rows(photos)] == found
 
 
 def test_a_folder_without_a_readable_image_is_one_sentence(photos: Path) -> None:
@@ -198,7 +244,7 @@ def test_prepared_photos_are_checked_as_their_source_is(photos: Path, tmp_path: 
     leak, blank, few = prepared_findings(open_source(photos, tmp_path), tmp_path / "out")
     assert leak.startswith("1 test image is a ") and "e.g. test/bee/again.jpg = " in leak
     assert blank.startswith("1 image is nearly of one color: blank, or a placeholder?, e.g. ")
-    assert few.endswith("val images are too few to choose an epoch or params by")
+    assert few == "1 val image is too few to choose an epoch or params by"
 
 
 def test_images_that_were_left_out_are_in_the_findings(photos: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`reprovision evaluate`: a model on images of its own test set, and of other sources."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -45,16 +46,50 @@ def test_a_folder_is_tested_as_a_whole(reproduced_template: Project, tmp_path: P
     done = reproduced_template.run("reprovision", "evaluate", *model)
     accuracy = reproduced_template.json("results/test.json")["accuracy"]
     assert f"accuracy {accuracy:.2%} over {count} images of" in done.stdout
+    assert "warning" not in done.stderr
+
+
+def test_one_class_is_enough_to_test_on(reproduced_template: Project, tmp_path: Path) -> None:
+    project = reproduced_template
+    save_test_images(project, tmp_path / "all")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "all" / "7").rename(tmp_path / "new" / "7")
+    source = ("--source", str(tmp_path / "new"), "--out", str(tmp_path / "out"))
+    done = project.run("reprovision", "evaluate", *source)
+    rows = (project.root / "results/classes.csv").read_text().splitlines()
+    (expected,) = (row for row in csv.DictReader(rows) if row["name"] == "7")
+    found = json.loads((tmp_path / "out" / "test.json").read_text())
+    assert found["accuracy"] == pytest.approx(float(expected["recall"]), abs=1e-5)
+    assert found["images"] == int(expected["images"])
+    assert "macro_roc_auc" not in found
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["class", "7"]
+
+
+def test_images_that_were_trained_on_are_counted(
+    reproduced_template: Project, tmp_path: Path
+) -> None:
+    project = reproduced_template
+    count = save_test_images(project, tmp_path / "scans")
+    train = load_split(project.root / "data/prepared", "train")
+    for number in range(2):
+        name = f"{train.labels[number]}/trained-{number}.png"
+        Image.fromarray(np.asarray(train.images[number][0])).save(tmp_path / "scans" / name)
+    done = project.run("reprovision", "evaluate", "--source", str(tmp_path / "scans"))
+    assert (
+        f"warning: 2 of {count + 2} images are training images in data/prepared: if the model was "
+        "trained on them, its metrics are too good\n"
+    ) in done.stderr
 
 
 def test_a_class_that_the_model_does_not_know_is_named(
     reproduced_template: Project, tmp_path: Path
 ) -> None:
-    save_test_images(reproduced_template, tmp_path / "scans", "digit {}")
+    save_test_images(reproduced_template, tmp_path / "scans", "0{}")
     model = ("models/exported/model.onnx", "--source", str(tmp_path / "scans"))
     done = reproduced_template.run("reprovision", "evaluate", *model, check=False)
     assert done.returncode == 1
-    assert "has the class digit 0, which the model does not know: its classes" in done.stderr
+    assert "has the class 00, which the model does not know: its classes are 0, 1" in done.stderr
+    assert done.stderr.endswith("; did you mean 0?\n")
     assert done.stderr.count("\n") == 1
 
 

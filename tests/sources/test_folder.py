@@ -316,7 +316,31 @@ def test_a_folder_without_any_readable_image_has_no_size(tmp_path: Path) -> None
         prepared(tmp_path / "own", tmp_path, **{"data.image_size": None})
 
 
-def test_a_missing_source_is_reported_with_those_that_exist(tmp_path: Path) -> None:
-    (tmp_path / "digits.yaml").write_text("format: digits\n")
-    with pytest.raises(UserError, match=r"does not exist: use a descriptor \(.*digits\.yaml\)"):
-        open_source(tmp_path / "digit.yaml", tmp_path)
+def test_a_missing_source_is_reported_with_the_descriptors_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("data/letters.yaml", "home/unrelated.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("format: digits\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"does not exist: use a descriptor \(data/letters\.yaml\)"):
+        open_source("home/photos", tmp_path)
+
+
+def test_one_class_is_enough_where_a_model_knows_more(tmp_path: Path) -> None:
+    picture(tmp_path / "new" / "cat" / "1.png")
+    with pytest.raises(UserError, match="has class folders: cat: put the images of each"):
+        open_source(tmp_path / "new", tmp_path)
+    assert open_source(tmp_path / "new", tmp_path, least_classes=1).classes == ("cat",)
+
+
+def test_files_that_are_no_images_can_be_asked_for(folder: Path, tmp_path: Path) -> None:
+    for name in ("notes.txt", "cat/list.xlsx", "dog/deep/clip.mp4"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    with pytest.raises(UserError, match=r"notes\.txt: not in a class folder"):
+        open_source(folder, tmp_path)
+    unreadable: list[tuple[str, str]] = []
+    source = open_source(folder, tmp_path, unreadable=unreadable)
+    assert len(source.train.labels) == 40
+    assert [name for name, _ in unreadable] == ["notes.txt", "cat/list.xlsx", "dog/deep/clip.mp4"]

@@ -68,7 +68,17 @@ def write_parquet(folder: Path) -> None:
     parquet.write_table(pyarrow.table(columns), folder / "labels.parquet")
 
 
-@pytest.mark.parametrize("write", [write_csv, write_tsv, write_parquet])
+def write_as_excel(folder: Path) -> None:
+    """Where the comma is the decimal point: semicolons, a BOM, and blanks as people leave them."""
+    lines = (f"{p} ; {label}  ;{g}{' ' * (i % 2)};0,5" for i, (p, label, g) in enumerate(ROWS))
+    as_csv(folder, "path;label; group ;weight, in g", *lines)
+
+
+def write_tabs(folder: Path) -> None:
+    as_csv(folder, "path\tlabel\tgroup", *("\t".join(row) for row in ROWS))
+
+
+@pytest.mark.parametrize("write", [write_csv, write_tsv, write_parquet, write_as_excel, write_tabs])
 def test_a_table_gives_labels_and_groups(write: Callable[[Path], None], folder: Path) -> None:
     write(folder)
     out = prepared(folder)
@@ -99,12 +109,32 @@ def test_images_that_the_table_does_not_list_are_counted(folder: Path) -> None:
     assert source.remarks == (f"10 images beside {folder / 'labels.csv'} are not listed in it",)
 
 
+def test_columns_that_may_hold_more_labels_are_named(folder: Path) -> None:
+    lines = (f"{row[0]},{i % 2},cat,3" for i, row in enumerate(ROWS))
+    as_csv(folder, "path,label,label2,camera", *lines)
+    (remark,) = open_source(folder, folder).remarks
+    assert remark.startswith("the column label2 of ")
+    assert remark.endswith(
+        "labels.csv is not used: an image has one label, that in the column label"
+    )
+
+
+def test_one_label_is_enough_where_a_model_knows_more(folder: Path) -> None:
+    as_csv(folder, "path,label", *(f"{row[0]},red" for row in ROWS))
+    assert open_source(folder, folder, least_classes=1).classes == ("red",)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         (["file,label", "images/00.png,a"], "has the columns file, label, but no path: name the"),
         (["path,cat,dog,bird", "images/00.png,1,0,1"], "no label: .* a column for each class"),
         (["path,label"], "lists no images"),
+        (
+            ["path;label,label", "images/00.png;a,a"],
+            "has the columns path, label,label, but no label",
+        ),
+        (["path,label,label", "images/00.png,a,b"], "has two columns label: keep one"),
         (["path,label", "images/00.png,"], "row 2: the label is empty"),
         (["path,label", "images/00.png,a,b"], "row 2: it has not the 2 cells of the header"),
         (["path,label", "images/99.png,a"], r"lists files that do not exist: .*images/99\.png"),

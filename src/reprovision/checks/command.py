@@ -8,12 +8,16 @@ import numpy as np
 
 from reprovision.checks.charts import draw_dataset
 from reprovision.checks.findings import Finding, write_findings
+from reprovision.checks.groups import check_groups
 from reprovision.checks.images import Images, read_source
 from reprovision.checks.looks import SMALLEST
 from reprovision.checks.rules import check_images
 from reprovision.core.errors import UserError, printable
+from reprovision.core.params import load_params
+from reprovision.core.wording import count
 from reprovision.data.dataset import SPLITS
-from reprovision.sources.source import Source
+from reprovision.results.layout import PARAMS, downloads
+from reprovision.sources import open_source
 
 SERIOUS = 3
 """Exit status where metrics or labels are wrong."""
@@ -26,20 +30,23 @@ LARGEST = 10
 """Classes up to which all are listed on the terminal."""
 
 
-def check(source: Source, folder: Path) -> bool:
-    """Prints what is found, and writes findings.csv and dataset.png into a folder.
+def check(path: str, folder: Path) -> bool:
+    """Prints what is found in a source, and writes findings.csv and dataset.png into a folder.
 
     Returns:
         whether nothing serious was found.
 
     Raises:
-        UserError: no image can be read.
+        UserError: there is no such source, or no image can be read.
     """
-    images = read_source(source)
+    strays: list[tuple[str, str]] = []
+    source = open_source(path, downloads(), unreadable=strays)
+    images = read_source(source, strays)
     if not len(images.labels):
         origin, reason = images.unreadable[0]
         raise UserError(f"none of the images in {source.name} can be read: {origin} ({reason})")
-    findings = check_images(images)
+    shared = list(check_groups(source, _group(path)))
+    findings = [*shared, *check_images(images)]
     for line in (*summary(images), *(f"note: {remark}" for remark in source.remarks)):
         print(printable(line))
     for finding in findings:
@@ -53,12 +60,20 @@ def check(source: Source, folder: Path) -> bool:
     return not any(finding.serious for finding in findings)
 
 
+def _group(source: str) -> str | None:
+    """`data.group` of params.yaml, where that is about the source."""
+    if not PARAMS.is_file():
+        return None
+    params = load_params(PARAMS).data
+    return params.group if Path(params.source).resolve() == Path(source).resolve() else None
+
+
 def summary(images: Images) -> Iterator[str]:
     """Lines on what there is: images per split and class, and what guessing would reach."""
     counts = images.counts()
     present = [i for i, split in enumerate(counts) if split.any()]
     totals = ", ".join(f"{counts[i].sum():,} {SPLITS[i]}" for i in present)
-    yield f"{images.name}: {totals} images of {len(images.classes):,} classes"
+    yield f"{images.name}: {totals} images of {count(len(images.classes), 'class')}"
     order = np.argsort(-counts[0], kind="stable").tolist()
     shown = order if len(order) <= LARGEST else [*order[:3], *order[-3:]]
     for place, index in enumerate(shown):

@@ -92,13 +92,16 @@ def read_prepared(
     )
 
 
-def read_source(source: Source) -> Images:
+def read_source(source: Source, strays: Sequence[tuple[str, str]] = ()) -> Images:
     """All images of a source; those without a split of their own are in train.
 
     Files are read at a small size, which is enough to compare them.
+
+    Args:
+        strays: files that can't be images, with the reason: they are unreadable, too.
     """
     how = _small(source)
-    unreadable: list[tuple[str, str]] = []
+    unreadable = list(strays)
     read: list[np.ndarray] = []
 
     def batches(bar: "tqdm[NoReturn]") -> Iterator[np.ndarray]:

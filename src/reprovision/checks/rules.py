@@ -9,6 +9,7 @@ from reprovision.checks.copies import Pairs, find_pairs
 from reprovision.checks.findings import Example, Finding
 from reprovision.checks.images import Images
 from reprovision.core.memory import chunks
+from reprovision.core.wording import count
 from reprovision.data.dataset import SPLITS, DatasetInfo
 from reprovision.images.fonts import missing_characters
 from reprovision.images.preprocessing import MAX_PIXELS
@@ -55,9 +56,10 @@ def check_prepared(info: DatasetInfo, train: np.ndarray) -> list[Finding]:
         train: uint8 (N, C, H, W), the training images.
     """
     found = []
-    count = sum(info.splits["val"].counts)
-    if 0 < count < FEW:
-        sentence = f"{count} val images are too few to choose an epoch or params by"
+    few = sum(info.splits["val"].counts)
+    if 0 < few < FEW:
+        are = _count(few, "val image is", "val images are")
+        sentence = f"{are} too few to choose an epoch or params by"
         found.append(Finding("few_val", sentence))
     # one bright image in the first chunk is enough to know
     if all(train[rows].max() < DARK for rows in chunks(len(train), prod(train.shape[1:]))):
@@ -196,7 +198,7 @@ def _balance(images: Images) -> Iterable[Finding]:
     smallest, largest = order[0], order[-1]
     if counts[largest] >= RATIO * counts[smallest]:
         sentence = (
-            f"{images.classes[largest]} has {counts[largest]:,} training images, but "
+            f"{images.classes[largest]} has {count(int(counts[largest]), 'training image')}, but "
             f"{images.classes[smallest]} {counts[smallest]:,}: compare macro_f1, and try "
             "train.balance"
         )

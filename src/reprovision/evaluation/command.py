@@ -1,18 +1,27 @@
 """`reprovision evaluate`: how good a model is on images of another source."""
 
+import sys
 from pathlib import Path
 
 from reprovision.core.errors import UserError, printable
 from reprovision.core.files import write_json
 from reprovision.core.params import Params
+from reprovision.core.wording import count, did_you_mean
 from reprovision.evaluation.roc import roc_auc
-from reprovision.evaluation.testing import all_images, ask, images_set_apart, open_model
+from reprovision.evaluation.testing import (
+    all_images,
+    ask,
+    count_training_images,
+    images_set_apart,
+    open_model,
+)
 from reprovision.results import layout
 from reprovision.results.class_metrics import ClassMetrics, measure_classes, write_class_metrics
 from reprovision.results.metrics import describe, measure, rounded
 from reprovision.results.predictions import write_predictions
 from reprovision.results.sums import Settings
 from reprovision.sources import open_source
+from reprovision.sources.files import first_ten
 
 
 def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path | None) -> None:
@@ -26,16 +35,23 @@ def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path
     Raises:
         UserError: the model or an image can't be read, or the model does not know a class.
     """
-    opened = open_source(source, layout.downloads())
+    opened = open_source(source, layout.downloads(), least_classes=1)
     model = open_model(path, params.evaluate.flip)
     images = images_set_apart(opened, params.data) if set_apart else all_images(opened)
     unknown = sorted(set(images.classes) - set(model.classes))
     if unknown:
         raise UserError(
             f"{source} has the class {unknown[0]}, which the model does not know: its classes are "
-            f"{', '.join(model.classes)}"
+            f"{first_ten(model.classes)}{did_you_mean(unknown[0], model.classes)}"
         )
     answers = ask(model, images, params.data.on_bad_image)
+    if trained_on := count_training_images(answers.digests, model, layout.PREPARED):
+        print(
+            f"warning: {trained_on:,} of {count(len(answers.digests), 'image')} are training "
+            f"images in {layout.PREPARED}: if the model was trained on them, its metrics are too "
+            "good",
+            file=sys.stderr,
+        )
     predictions, areas = answers.predictions, roc_auc(answers.logits, answers.labels)
     confidence, top_k = params.evaluate.confidence, params.evaluate.top_k
     metrics = measure(predictions, confidence, Settings(params.evaluate.bins, top_k), areas)
@@ -44,7 +60,7 @@ def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path
         write_predictions(out / layout.PREDICTIONS.name, predictions)
         write_class_metrics(out / layout.CLASS_METRICS.name, classes)
         write_json(out / layout.TEST_METRICS.name, rounded(metrics))
-    print(describe(metrics, confidence, f"images of {source}"))
+    print(describe(metrics, confidence, f" of {source}"))
     _print_classes([found for found in classes if found.images])
 
 

@@ -10,13 +10,17 @@ from tqdm import tqdm
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import DataParams
-from reprovision.data.dataset import SPLITS
+from reprovision.data.dataset import SPLITS, load_info, open_array
 from reprovision.images.preprocessing import Preprocessing
 from reprovision.results.predictions import Predictions, predictions_from
 from reprovision.serving.predictor import Predictor
+from reprovision.sources.digests import digests_of
 from reprovision.sources.files import report_unreadable
 from reprovision.sources.source import UNUSED, Part, Source, choose_classes
 from reprovision.sources.splits import assign
+
+MOST_BYTES = 2**31
+"""Of training images that others are compared with: reading them takes seconds."""
 
 
 class Model(Protocol):
@@ -104,12 +108,14 @@ class Answers:
         logits: float64 (N, classes).
         labels: int64 (N,).
         origins: where each image comes from.
+        digests: uint64 (N,), of the pixels that the model has seen.
     """
 
     classes: tuple[str, ...]
     logits: np.ndarray
     labels: np.ndarray
     origins: list[str]
+    digests: np.ndarray
 
     @property
     def predictions(self) -> Predictions:
@@ -131,11 +137,12 @@ def ask(model: Model, images: LabelledImages, on_bad_image: str) -> Answers:
     def report(row: int, reason: str) -> None:
         bad.append((part.origin(row), reason))
 
-    rows, found = [], []
+    rows, found, digests = [], [], []
     with tqdm(total=len(images.rows), unit=" images", leave=False, disable=None) as bar:
         for read, pixels in part.read(model.preprocessing, images.rows, report):
             rows.append(read)
             found += [model.probabilities(batch) for batch in _batches(pixels)]
+            digests.append(digests_of(np.ascontiguousarray(image).data for image in pixels))
             bar.update(len(read))
     report_unreadable(bad, len(images.rows), "images", on_bad_image)
     if not found:
@@ -143,7 +150,8 @@ def ask(model: Model, images: LabelledImages, on_bad_image: str) -> Answers:
     read_rows = np.concatenate(rows)
     names = [images.classes[label] for label in part.labels[read_rows]]
     origins = [part.origin(row) for row in read_rows.tolist()]
-    return _answers(model.classes, np.concatenate(found), names, origins)
+    classes, logits, labels = _answers(model.classes, np.concatenate(found), names)
+    return Answers(classes, logits, labels, origins, np.concatenate(digests))
 
 
 def _batches(pixels: np.ndarray) -> Iterable[np.ndarray]:
@@ -152,13 +160,33 @@ def _batches(pixels: np.ndarray) -> Iterable[np.ndarray]:
 
 
 def _answers(
-    known: tuple[str, ...], probabilities: np.ndarray, names: Sequence[str], origins: list[str]
-) -> Answers:
-    """Answers on images of the classes that are named, some of which may be unknown."""
+    known: tuple[str, ...], probabilities: np.ndarray, names: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Classes, logits and labels of images of the classes named, some of which may be unknown."""
     classes = known + tuple(sorted(set(names) - set(known)))
     label_of = {name: label for label, name in enumerate(classes)}
     smallest = np.finfo(np.float32).tiny
     padded = np.full((len(names), len(classes)), smallest)
     padded[:, : len(known)] = np.maximum(probabilities, smallest)
     labels = np.array([label_of[name] for name in names], np.int64)
-    return Answers(classes, np.log(padded), labels, origins)
+    return classes, np.log(padded), labels
+
+
+def count_training_images(digests: np.ndarray, model: Model, prepared: Path) -> int:
+    """How many images have the pixels of a training image in a folder of prepared tensors.
+
+    0 where there are none that were prepared as the model wants it, and where they are more than
+    `MOST_BYTES`.
+
+    Args:
+        digests: uint64 (N,), of the pixels.
+    """
+    try:
+        info = load_info(prepared)
+        images = open_array(prepared / "train" / "images.npy")
+    except UserError:
+        # nothing is prepared, or not by this version: what is wrong, `dvc repro` reports
+        return 0
+    if info.preprocessing != model.preprocessing or images.nbytes > MOST_BYTES:
+        return 0
+    return int(np.isin(digests, digests_of(image.data for image in images)).sum())

@@ -20,6 +20,9 @@ __all__ = ["Part", "Source", "open_source"]
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
+DESCRIPTOR_FOLDER = Path("data")
+"""Where the descriptors of a project lie."""
+
 DESCRIPTORS: dict[str, type[DigitsDescriptor | IdxDescriptor | CifarDescriptor]] = {
     "digits": DigitsDescriptor,
     "idx": IdxDescriptor,
@@ -27,12 +30,20 @@ DESCRIPTORS: dict[str, type[DigitsDescriptor | IdxDescriptor | CifarDescriptor]]
 }
 
 
-def open_source(path: str | Path, downloads: Path) -> Source:
+def open_source(
+    path: str | Path,
+    downloads: Path,
+    least_classes: int = 2,
+    unreadable: list[tuple[str, str]] | None = None,
+) -> Source:
     """Opens a source of labelled images; archives that are missing are downloaded.
 
     Args:
         path: a YAML descriptor, or a folder with one folder of images per class.
         downloads: where archives are kept, in torchvision's layout below it.
+        least_classes: of a folder; one is enough to test a model that knows more.
+        unreadable: gets the files in a folder that can't be images, with the reason; without it
+            they are an error.
 
     Raises:
         UserError: there is no such source, or it can't be read; the sentence says what to do.
@@ -40,9 +51,12 @@ def open_source(path: str | Path, downloads: Path) -> Source:
     path = Path(path)
     if path.is_dir():
         table = find_table(path)
-        return open_table(path, table) if table else open_folder(path)
+        if table:
+            return open_table(path, table, least_classes, unreadable)
+        return open_folder(path, least_classes, unreadable)
     if not path.exists():
-        known = ", ".join(str(p) for p in sorted(path.parent.glob("*.yaml"))) or "none there"
+        descriptors = sorted(DESCRIPTOR_FOLDER.glob("*.yaml"))
+        known = ", ".join(map(str, descriptors)) or "e.g. data/digits.yaml"
         raise UserError(
             f"data.source is {path}, which does not exist: use a descriptor ({known}) "
             "or a folder of images that Git or DVC tracks"

@@ -26,7 +26,7 @@ def part_of_files(
     """A part whose images are files below a root; see `Part` for the other arguments."""
     return Part(
         labels,
-        origin=lambda row: _one_line(files[row].relative_to(root)),
+        origin=lambda row: one_line(files[row].relative_to(root)),
         read=lambda how, rows, report: _read(files, how, rows, report),
         digests=lambda: _digests(files),
         columns=columns or {},
@@ -103,7 +103,7 @@ def _digests(files: Sequence[Path]) -> np.ndarray:
     return np.fromiter(map(digest, files), np.uint64, len(files))
 
 
-def _one_line(path: Path) -> str:
+def one_line(path: Path) -> str:
     """A file's name on one line of valid UTF-8, neither of which file systems guarantee."""
     text = path.as_posix().encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else repr(text)[1:-1]

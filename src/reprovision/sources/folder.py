@@ -12,26 +12,33 @@ import numpy as np
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import SplitName
 from reprovision.images.files import SUFFIXES, used_entries
-from reprovision.sources.files import common_size, first_ten, part_of_files
+from reprovision.sources.files import common_size, first_ten, one_line, part_of_files
 from reprovision.sources.source import Part, Source
 from reprovision.sources.table import SPLIT_NAMES
 
 
-def open_folder(path: Path) -> Source:
+def open_folder(
+    path: Path, least_classes: int = 2, unreadable: list[tuple[str, str]] | None = None
+) -> Source:
     """Opens FOLDER/CLASS/IMAGE, or FOLDER/SPLIT/CLASS/IMAGE; val and test are optional.
 
+    See `open_source` for the arguments.
+
     Raises:
-        UserError: there are fewer than two classes, a class without images, or something that is
-            neither an image nor ignored.
+        UserError: there are too few classes, a class without images, or something that is neither
+            an image nor ignored.
     """
-    parts = _find_splits(path)
-    classes = tuple(folder.name for folder in _folders(parts["train"]))
-    if len(classes) < 2:
+    strays: dict[Path, str] | None = None if unreadable is None else {}
+    parts = _find_splits(path, strays)
+    classes = tuple(folder.name for folder in _folders(parts["train"], strays))
+    if len(classes) < max(1, least_classes):
         raise UserError(
             f"{path} has class folders: {', '.join(classes) or 'none'}: put the images of each "
             "class in a folder named after the class, two or more of them"
         )
-    files = {name: _list_images(part, classes) for name, part in parts.items()}
+    files = {name: _list_images(part, classes, strays) for name, part in parts.items()}
+    if unreadable is not None and strays:
+        unreadable += [(one_line(file.relative_to(path)), why) for file, why in strays.items()]
     opened = {name: _part(path, by_class) for name, by_class in files.items()}
     return Source(
         name=path.name,
@@ -46,9 +53,9 @@ def open_folder(path: Path) -> Source:
     )
 
 
-def _find_splits(path: Path) -> dict[SplitName, Path]:
+def _find_splits(path: Path, strays: dict[Path, str] | None) -> dict[SplitName, Path]:
     """The folders of splits; without any, the whole folder is train."""
-    folders = _folders(path)
+    folders = _folders(path, strays)
     named: dict[SplitName, Path] = {}
     for folder in folders:
         split = SPLIT_NAMES.get(folder.name.lower())
@@ -82,12 +89,16 @@ def _look_like_splits(folders: Sequence[Path]) -> bool:
     return len(held) > 1 and len(held[0]) > 1 and held.count(held[0]) == len(held)
 
 
-def _list_images(part: Path, classes: Sequence[str]) -> list[list[Path]]:
+def _list_images(
+    part: Path, classes: Sequence[str], strays: dict[Path, str] | None
+) -> list[list[Path]]:
     """The images of each class in the folder of a split."""
-    unknown = {folder.name for folder in _folders(part)} - set(classes)
+    unknown = {folder.name for folder in _folders(part, strays)} - set(classes)
     if unknown:
         raise UserError(f"{part} holds the class {min(unknown)}, which train does not have")
-    images = {name: _images(part / name) if (part / name).is_dir() else [] for name in classes}
+    images = {
+        name: _images(part / name, strays) if (part / name).is_dir() else [] for name in classes
+    }
     missing = [str(part / name) for name, files in images.items() if not files]
     if missing:
         raise UserError(
@@ -107,19 +118,20 @@ def _flat(by_class: Sequence[Sequence[Path]]) -> list[Path]:
     return [file for files in by_class for file in files]
 
 
-def _folders(path: Path) -> list[Path]:
-    """The folders in a folder that holds nothing else."""
+def _folders(path: Path, strays: dict[Path, str] | None) -> list[Path]:
+    """The folders in a folder that holds nothing else; `strays` gets the files, with the reason."""
     entries = used_entries(path)
-    loose = [str(entry) for entry in entries if not entry.is_dir()]
-    if loose:
-        raise UserError(
-            f"{first_ten(loose)}: not in a class folder: move it into one, or elsewhere"
-        )
-    return entries
+    loose = [entry for entry in entries if not entry.is_dir()]
+    if loose and strays is None:
+        names = first_ten(list(map(str, loose)))
+        raise UserError(f"{names}: not in a class folder: move it into one, or elsewhere")
+    if strays is not None:
+        strays |= dict.fromkeys(loose, "it is not in a class folder")
+    return [entry for entry in entries if entry.is_dir()]
 
 
-def _images(folder: Path) -> list[Path]:
-    """All images below a folder, in order."""
+def _images(folder: Path, strays: dict[Path, str] | None) -> list[Path]:
+    """All images below a folder, in order; `strays` gets the other files, with the reason."""
     files: list[Path] = []
     entries = used_entries(folder)
     while entries:
@@ -131,10 +143,12 @@ def _images(folder: Path) -> list[Path]:
         else:
             entries += used_entries(entry)
     files.sort()
-    others = [str(file) for file in files if file.suffix.lower() not in SUFFIXES]
-    if others:
+    others = [file for file in files if file.suffix.lower() not in SUFFIXES]
+    if others and strays is None:
         raise UserError(
             f"a class folder holds files that are not images ({', '.join(SUFFIXES)}): "
-            f"move {first_ten(others)} elsewhere"
+            f"move {first_ten(list(map(str, others)))} elsewhere"
         )
-    return files
+    if strays is not None:
+        strays |= dict.fromkeys(others, "its name is not that of an image: move it elsewhere")
+    return [file for file in files if file.suffix.lower() in SUFFIXES]

@@ -8,6 +8,7 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
+from reprovision.core.wording import did_you_mean
 from reprovision.images.preprocessing import Preprocessing, fit_array
 from reprovision.sources.digests import digests_of
 
@@ -94,7 +95,7 @@ def choose_classes(source: Source, names: Sequence[str] | None) -> Source:
     if unknown or len(set(names)) < len(names):
         raise UserError(
             f"data.classes must be different ones of {', '.join(source.classes)}"
-            + (f", not {unknown[0]}" if unknown else "")
+            + (f", not {unknown[0]}{did_you_mean(unknown[0], source.classes)}" if unknown else "")
         )
     # one more, for those that are unused already
     label_of = np.full(len(source.classes) + 1, UNUSED)

@@ -7,6 +7,7 @@ neither the order and names of the files nor images that are added later move an
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import DataParams
-from reprovision.data.dataset import SPLITS
+from reprovision.core.wording import count
+from reprovision.data.dataset import SPLITS, SplitName
 from reprovision.sources.digests import digests_of
 from reprovision.sources.source import Part, Source
 
@@ -81,9 +83,10 @@ class _Assignment:
         if not 0 < chosen.sum() < len(pool):
             different = len(np.unique(keys))
             copies = f", of which {different:,} differ," if different < len(pool) else ""
+            found = f"{count(len(pool), 'image')}{copies} {'is' if len(pool) == 1 else 'are'}"
             raise UserError(
-                f"{len(pool):,} images{copies} are too few to set {fraction:.0%} apart for "
-                f"{SPLITS[target]}: add images, or change "
+                f"{found} too few to set {fraction:.0%} apart for {SPLITS[target]}: add images, "
+                "or change "
                 "data.limit, data.val_fraction or data.test_fraction"
             )
         self.splits[pool[chosen]] = target
@@ -190,17 +193,26 @@ def groups_of(part: Part, group: str | None) -> Sequence[str] | None:
     return groups_by_pattern(group, len(part.labels), part.origin) if group else None
 
 
+def groups_in_several_splits(source: Source, group: str | None) -> dict[str, dict[SplitName, int]]:
+    """Groups with images in two or more of the source's own splits: in each, how many.
+
+    Raises:
+        UserError: as `groups_of` does.
+    """
+    found: dict[str, Counter[SplitName]] = {}
+    for split, part in zip(SPLITS, (source.train, source.val, source.test), strict=True):
+        for name in (part and groups_of(part, group)) or ():
+            found.setdefault(name, Counter())[split] += 1
+    return {name: dict(found[name]) for name in sorted(found) if len(found[name]) > 1}
+
+
 def _check_groups(source: Source, params: DataParams) -> None:
     """Raises a UserError where a group is in two of the source's own splits."""
-    found: set[str] = set()
-    for part in source.parts:
-        names = set(groups_of(part, params.group) or ())
-        if both := sorted(names & found):
-            raise UserError(
-                f"{source.name} has images of the group {both[0]} in two of its splits: move them "
-                "into one"
-            )
-        found |= names
+    if shared := groups_in_several_splits(source, params.group):
+        raise UserError(
+            f"{source.name} has images of the group {next(iter(shared))} in two of its splits: "
+            "move them into one"
+        )
 
 
 def groups_by_pattern(pattern: str, count: int, origin: Callable[[int], str]) -> list[str]:

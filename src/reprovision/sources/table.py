@@ -1,23 +1,30 @@
 """A folder of images with a table that says what each is: labels.csv, .tsv or .parquet.
 
 Columns: `path`, relative to the folder; `label`; if wanted `split` (train, val or test) and
-`group`; others may be there, too. The table lies beside its images, so that DVC, which tracks the
-folder, sees a change of either.
+`group`; others may be there, too. Commas, semicolons or tabs separate the cells. The table lies
+beside its images, so that DVC, which tracks the folder, sees a change of either.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from reprovision.core.errors import UserError
+from reprovision.core.wording import count
 from reprovision.data.dataset import SplitName
 from reprovision.images.files import SUFFIXES, used_entries
 from reprovision.sources.files import common_size, first_ten, part_of_files
 from reprovision.sources.source import Part, Source
 
 TABLES = (".csv", ".tsv", ".parquet")
+
+DELIMITERS = (",", ";", "\t")
+
+MORE_LABELS = re.compile(r"labels?[ _-]?\d*", re.IGNORECASE)
+"""Names of columns that may hold further labels of an image."""
 
 SPLIT_NAMES: dict[str, SplitName] = {
     "train": "train",
@@ -42,18 +49,24 @@ def find_table(folder: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def open_table(folder: Path, table: Path) -> Source:
-    """Opens the images that a table lists.
+def open_table(
+    folder: Path,
+    table: Path,
+    least_classes: int = 2,
+    unreadable: list[tuple[str, str]] | None = None,
+) -> Source:
+    """Opens the images that a table lists; see `open_source` for the arguments.
 
     Raises:
         UserError: a column is missing, a row is incomplete, a file is missing or listed twice, or
-            there are fewer than two classes.
+            there are too few classes.
     """
     columns = _read(table)
     _check_columns(table, columns)
     paths = [folder / _inside(table, row, text) for row, text in enumerate(columns["path"])]
-    _check_files(table, paths)
-    labels, classes = _labels(table, columns["label"])
+    # whoever takes unreadable files finds the missing ones when they are read
+    _check_files(table, paths, may_be_missing=unreadable is not None)
+    labels, classes = _labels(table, columns["label"], least_classes)
     splits = _splits(table, columns.get("split"), len(paths))
 
     def part(split: SplitName) -> Part | None:
@@ -73,17 +86,18 @@ def open_table(folder: Path, table: Path) -> Source:
         train=train,
         val=part("val"),
         test=part("test"),
-        remarks=_remarks(folder, table, paths),
+        remarks=(*_more_labels(table, columns), *_others(folder, table, paths)),
     )
 
 
 def _read(table: Path) -> Columns:
-    """The columns as texts; an empty cell is an empty text."""
+    """The columns as texts, without blanks at their ends; an empty cell is an empty text."""
     try:
         if table.suffix.lower() == ".parquet":
             return _read_parquet(table)
-        delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
         with table.open(newline="", encoding="utf-8-sig") as file:
+            delimiter = _delimiter(file.readline(), table)
+            file.seek(0)
             rows = list(csv.reader(file, delimiter=delimiter, strict=True))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
@@ -97,8 +111,24 @@ def _read(table: Path) -> Columns:
             f"{table}, row {uneven[0]}: it has not the {len(header)} cells of the header: quote "
             "cells that hold the separator"
         )
+    names = [name.strip() for name in header]
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise UserError(f"{table} has two columns {twice[0]}: keep one of them")
     columns = list(zip(*body, strict=True)) or [()] * len(header)
-    return {name.strip(): list(cells) for name, cells in zip(header, columns, strict=True)}
+    return {
+        name: [cell.strip() for cell in cells] for name, cells in zip(names, columns, strict=True)
+    }
+
+
+def _delimiter(header: str, table: Path) -> str:
+    """What separates the cells: that by which the header has a column `path`."""
+    usual = "\t" if table.suffix.lower() == ".tsv" else ","
+    # Excel writes semicolons where the comma is the decimal point
+    for delimiter in (usual, *DELIMITERS):
+        names = next(csv.reader([header], delimiter=delimiter), [])
+        if "path" in map(str.strip, names):
+            return delimiter
+    return usual
 
 
 def _read_parquet(table: Path) -> Columns:
@@ -107,7 +137,7 @@ def _read_parquet(table: Path) -> Columns:
 
     read = parquet.read_table(table)
     return {
-        name: ["" if cell is None else str(cell) for cell in read.column(name).to_pylist()]
+        name: ["" if cell is None else str(cell).strip() for cell in read.column(name).to_pylist()]
         for name in read.column_names
     }
 
@@ -121,7 +151,7 @@ def _check_columns(table: Path, columns: Mapping[str, Sequence[str]]) -> None:
                 f"{table} has the columns {found}, but no {needed}: name the columns path and "
                 f"label{hint if needed == 'label' and len(columns) > 3 else ''}"
             )
-        empty = [row for row, text in enumerate(columns[needed], 2) if not text.strip()]
+        empty = [row for row, text in enumerate(columns[needed], 2) if not text]
         if empty:
             raise UserError(f"{table}, row {empty[0]}: the {needed} is empty: fill or remove it")
     if not columns["path"]:
@@ -130,7 +160,7 @@ def _check_columns(table: Path, columns: Mapping[str, Sequence[str]]) -> None:
 
 def _inside(table: Path, row: int, text: str) -> PurePosixPath:
     """A path of the table, which must stay inside its folder, as that is what DVC tracks."""
-    path = PurePosixPath(text.strip().replace("\\", "/"))
+    path = PurePosixPath(text.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or path.suffix.lower() not in SUFFIXES:
         raise UserError(
             f"{table}, row {row + 2}: {text} is not the path of an image ({', '.join(SUFFIXES)}) "
@@ -139,8 +169,8 @@ def _inside(table: Path, row: int, text: str) -> PurePosixPath:
     return path
 
 
-def _check_files(table: Path, paths: Sequence[Path]) -> None:
-    missing = [str(path) for path in paths if not path.is_file()]
+def _check_files(table: Path, paths: Sequence[Path], may_be_missing: bool) -> None:
+    missing = [] if may_be_missing else [str(path) for path in paths if not path.is_file()]
     if missing:
         raise UserError(
             f"{table} lists files that do not exist: add them, or remove their rows: "
@@ -154,13 +184,14 @@ def _check_files(table: Path, paths: Sequence[Path]) -> None:
         )
 
 
-def _labels(table: Path, texts: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(
+    table: Path, names: Sequence[str], least_classes: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels (N,) int64, and the classes in order: by number where all are numbers."""
-    names = [text.strip() for text in texts]
     unique = sorted(set(names))
     if all(name.isascii() and name.isdigit() for name in unique):
         unique.sort(key=int)
-    if len(unique) < 2:
+    if len(unique) < least_classes:
         raise UserError(f"{table} has the single label {unique[0]}: two or more are needed")
     index = {name: label for label, name in enumerate(unique)}
     return np.array([index[name] for name in names], np.int64), tuple(unique)
@@ -171,14 +202,25 @@ def _splits(table: Path, texts: Sequence[str] | None, count: int) -> np.ndarray:
     if texts is None:
         return np.full(count, "train")
     for row, text in enumerate(texts, 2):
-        if text.strip().lower() not in SPLIT_NAMES:
+        if text.lower() not in SPLIT_NAMES:
             raise UserError(f"{table}, row {row}: split is {text!r}: use train, val or test")
-    return np.array([SPLIT_NAMES[text.strip().lower()] for text in texts])
+    return np.array([SPLIT_NAMES[text.lower()] for text in texts])
 
 
-def _remarks(folder: Path, table: Path, paths: Sequence[Path]) -> tuple[str, ...]:
+def _more_labels(table: Path, columns: Columns) -> Iterator[str]:
+    for name in columns:
+        if name != "label" and MORE_LABELS.fullmatch(name):
+            yield (
+                f"the column {name} of {table} is not used: an image has one label, that in the "
+                "column label"
+            )
+
+
+def _others(folder: Path, table: Path, paths: Sequence[Path]) -> Iterator[str]:
     listed = set(paths)
     others = sum(
         path.suffix.lower() in SUFFIXES and path not in listed for path in folder.rglob("*")
     )
-    return (f"{others:,} images beside {table} are not listed in it",) if others else ()
+    if others:
+        are = "is" if others == 1 else "are"
+        yield f"{count(others, 'image')} beside {table} {are} not listed in it"
