@@ -126,13 +126,17 @@ def test_the_same_images_at_other_sizes_are_ranked_together() -> None:
         photos("xyz", "2", labels="ba", data_image_size=128),
         # the files were replaced
         photos("xyz", "2", data_image_size=64),
-        # names that do not tell images apart, and none at all
-        photos("xxz", "2", data_image_size=128),
+        # no names are known
         run(0.9, test_set=Images("photos", "2", 3), data_image_size=128),
     ],
 )
 def test_images_of_one_size_that_differ_are_not_ranked_together(other: Run) -> None:
     assert len(rank([photos("xyz", "1", data_image_size=64), other], "accuracy")) == 2
+
+
+def test_images_whose_names_are_ambiguous_are_told_apart_by_their_pixels() -> None:
+    runs = [photos("xxz", str(size), data_image_size=size) for size in (64, 128)]
+    assert len(rank(runs, "accuracy")) == 2
 
 
 # ---- order and statistics
@@ -284,11 +288,13 @@ def test_params_are_shortened_to_what_no_other_param_or_column_is_called() -> No
 
 
 def test_a_single_run_shows_how_it_differs_from_runs_on_other_images() -> None:
-    alone = run(0.8, test_set=Images("digits", "d2", 100), data_limit=500, train_lr=0.5)
-    others = [run(0.9, data_limit=None, train_lr=lr) for lr in (0.1, 0.2)]
+    alone = run(
+        0.8, test_set=Images("digits", "d2", 100), data_limit=500, train_lr=0.5, train_epochs=9
+    )
+    others = [run(0.9, data_limit=None, train_lr=lr, train_epochs=5) for lr in (0.1, 0.2)]
     text = shown([*others, alone], 80)
     assert "digits, 359 test images (d1), 2 runs\nwith limit=null\n" in text
-    assert "digits, 100 test images (d2), 1 run\nwith limit=500  lr=0.5\n" in text
+    assert "digits, 100 test images (d2), 1 run\nwith limit=500  lr=0.5  epochs=9\n" in text
 
 
 # ---- from real runs
