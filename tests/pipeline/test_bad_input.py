@@ -19,7 +19,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("prepare", {"train.lrr": 1}, "train.lrr is not a known key: did you mean train.lr?"),
     ("train", {"train.lr": None}, "train.lr is empty: must be a number"),
-    ("train", {"model.name": "res net"}, "model.name is 'res net': String should match pattern"),
+    ("train", {"model.name": "res net"}, "model.name is 'res net': must be the name of a network"),
     (
         "train",
         {"model.weights": "pretrained"},
@@ -35,7 +35,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     (
         "track",
         {"track.model_name": "a/b"},
-        "track.model_name is 'a/b': String should match",
+        "track.model_name is 'a/b': must be a name without",
     ),
 ]
 

@@ -215,8 +215,11 @@ WHOLE = gzip.compress(idx(digits(30)[0]))
             {"tree": {"format": "tar"}},
             "format is 'tar': use digits or idx or cifar",
         ),
-        ({"tree": {"folder": "../../outside"}}, "folder is '../../outside': String should match"),
-        ({"tree": {"mirrors": ["ftp://x/"]}}, "mirrors[0] is 'ftp://x/': String should match"),
+        (
+            {"tree": {"folder": "../../outside"}},
+            "folder is '../../outside': must match the pattern",
+        ),
+        ({"tree": {"mirrors": ["ftp://x/"]}}, "mirrors[0] is 'ftp://x/': must match the pattern"),
     ],
 )
 def test_damaged_archives_and_wrong_descriptors_are_refused_in_one_sentence(

@@ -98,7 +98,7 @@ def test_without_a_validation_fraction_everything_trains(tmp_path: Path) -> None
 
 
 def test_too_few_images_for_a_split_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"1 images are too few to set 10% apart for val: add"):
+    with pytest.raises(UserError, match=r"1 image is too few to set 10% apart for val: add"):
         digits(tmp_path, **{"data.limit": 1})
 
 

@@ -29,6 +29,7 @@ MUST_BE = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
     "literal_error": "must be {expected}",
     "list_type": LIST,
     "tuple_type": LIST,
@@ -73,13 +74,15 @@ def _must_be(found: ErrorDetails) -> str:
         length = limits["max_length" if most else "min_length"]
         return f"must have at {'most' if most else 'least'} {count(length, 'value')}"
     if found["type"] in MUST_BE:
-        return MUST_BE[found["type"]].format_map({k: _plain(v) for k, v in limits.items()})
+        return MUST_BE[found["type"]].format_map({k: _plain(k, v) for k, v in limits.items()})
     return found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
 
 
-def _plain(limit: Any) -> str:
-    """A number as people write it; of several texts, each without quotes."""
-    return f"{limit:,.15g}" if isinstance(limit, int | float) else str(limit).replace("'", "")
+def _plain(name: str, limit: Any) -> str:
+    """A number as people write it; of several allowed texts, each without quotes."""
+    if isinstance(limit, int | float):
+        return f"{limit:,.15g}"
+    return str(limit).replace("'", "") if name == "expected" else str(limit)
 
 
 def _description(kind: Any, key: str) -> str | None:
