@@ -74,4 +74,4 @@ def test_csv_has_a_line_per_image_whatever_its_name() -> None:
 def test_json_names_the_classes_in_order() -> None:
     found = json.loads(json_line("é\n.jpg", BEST))
     assert found["image"] == "é\n.jpg"
-    assert list(found["classes"].items()) == BEST
+    assert [(c["class"], c["probability"]) for c in found["classes"]] == BEST

@@ -11,7 +11,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
@@ -19,14 +19,19 @@ from reprovision.core.errors import printable
 from reprovision.service.decoding import as_png
 from reprovision.service.service import Service, Upload
 from reprovision.service.uploads import MULTIPART, read_uploads
-from reprovision.serving.output import most_probable
+from reprovision.serving.output import as_object, most_probable
+
+
+class ClassProbability(BaseModel):
+    name: Annotated[str, Field(alias="class")]
+    probability: float
 
 
 class Prediction(BaseModel):
-    """Of one image: the most probable classes with their probabilities, in order."""
+    """Of one image: the most probable classes, in order."""
 
     image: str
-    classes: dict[str, float]
+    classes: list[ClassProbability]
     pixels: str | None = None
 
 
@@ -169,7 +174,7 @@ async def _answer(
     predictions = []
     for (name, _), (image, probabilities) in zip(uploads, results, strict=True):
         best = most_probable(loaded.predictor.classes, probabilities, top)
-        predictions.append({"image": printable(name), "classes": dict(best)})
+        predictions.append(as_object(printable(name), best))
         if pixels:
             predictions[-1]["pixels"] = as_png(image)
     return {"model": loaded.name, "version": loaded.version, "predictions": predictions}

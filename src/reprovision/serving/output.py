@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -59,9 +59,15 @@ def text_for(images: Sequence[str], classes: Sequence[str], top: int, width: int
     return show
 
 
+def as_object(image: str, best: Best) -> dict[str, Any]:
+    """Name and classes for JSON: a list, because the keys of an object have no order there."""
+    classes = [{"class": name, "probability": probability} for name, probability in best]
+    return {"image": image, "classes": classes}
+
+
 def json_line(image: str, best: Best) -> str:
     """An object with the image's name and its classes in order."""
-    return json.dumps({"image": image, "classes": dict(best)}, ensure_ascii=False)
+    return json.dumps(as_object(image, best), ensure_ascii=False)
 
 
 def csv_header(top: int) -> str:
