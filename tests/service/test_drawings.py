@@ -1,0 +1,151 @@
+"""The page in Chromium: drawn on with a mouse, used without one, and on a small screen."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from project import Project
+from service_process import Running, running
+from strokes import digits
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ci,
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def served(reproduced_template: Project) -> Iterator[Running]:
+    with running(reproduced_template) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # in a container there are no namespaces for its sandbox
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: "Browser", served: Running) -> Iterator["Page"]:
+    """The page, ready to be drawn on; the test fails where it reports an error."""
+    opened = browser.new_page(viewport={"width": 390, "height": 800})
+    errors: list[str] = []
+    opened.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    requested: list[str] = []
+    opened.on("request", lambda request: requested.append(request.url))
+    opened.goto(served.url)
+    opened.wait_for_selector("#draw:not([hidden])")
+    yield opened
+    opened.close()
+    assert errors == []
+    assert all(url.startswith((served.url, "data:", "blob:")) for url in requested)
+
+
+def answer(page: "Page") -> tuple[str, str]:
+    """The most probable class and its probability, once all that was drawn is answered."""
+    page.wait_for_selector("#answer[aria-busy=false] #classes li")
+    first = page.locator("#classes li").first
+    return (
+        first.locator(".name").text_content() or "",
+        first.locator(".percent").text_content() or "",
+    )
+
+
+def draw(page: "Page", strokes: list[list[tuple[float, float]]]) -> None:
+    box = page.locator("#drawing").bounding_box()
+    assert box
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=3)
+        page.mouse.up()
+
+
+def test_probabilities_appear_as_one_draws_and_go_when_it_is_cleared(page: "Page") -> None:
+    draw(page, [[(0.5, 0.2), (0.5, 0.8)]])
+    answer(page)
+    assert page.locator("#classes li").count() == 10
+    assert page.locator("#size").text_content() == "8 × 8 pixels, grayscale"
+    assert str(page.locator("#seen").get_attribute("src")).startswith("data:image/png")
+    assert "%" in str(page.locator("#spoken").text_content())
+    page.click("#clear")
+    page.wait_for_selector("#empty:not([hidden])")
+    assert page.locator("#classes li").count() == 0
+
+
+def test_it_can_be_drawn_on_with_the_keyboard(page: "Page") -> None:
+    page.focus("#drawing")
+    for key in [*["ArrowUp"] * 8, " ", *["ArrowDown"] * 16, " "]:
+        page.keyboard.press(key)
+    answer(page)
+    page.keyboard.press("Delete")
+    page.wait_for_selector("#empty:not([hidden])")
+
+
+def test_a_file_is_classified_and_shown(page: "Page", tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.linear_gradient("L").save(tmp_path / "image.png")
+    page.set_input_files("#choose", tmp_path / "image.png")
+    answer(page)
+    assert page.locator("#photo").is_visible()
+    (tmp_path / "document.pdf").write_bytes(b"%PDF-1.7")
+    # what the service says is shown, and no old answer beside it
+    with page.expect_console_message(lambda line: "415" in line.text):
+        page.set_input_files("#choose", tmp_path / "document.pdf")
+    page.wait_for_selector("#error:not(:empty)")
+    assert "a PDF document" in str(page.locator("#error").text_content())
+    assert page.locator("#classes li").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_cut_off_in_light_and_dark_on_small_and_large_screens(
+    browser: "Browser", served: Running, scheme: str, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(served.url)
+    page.wait_for_selector("#draw:not([hidden])")
+    draw(page, [[(0.3, 0.3), (0.7, 0.7)]])
+    answer(page)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    levels = [int(level) for level in ground.removeprefix("rgb(").removesuffix(")").split(",")]
+    assert (min(levels) > 200) if scheme == "light" else (max(levels) < 60)
+    page.close()
+
+
+def test_a_hundred_drawn_digits_are_recognized(
+    make_mnist_model: Project, browser: "Browser"
+) -> None:
+    with running(make_mnist_model) as service:
+        page = browser.new_page(viewport={"width": 900, "height": 800})
+        page.goto(service.url)
+        page.wait_for_selector("#draw:not([hidden])")
+        wrong = []
+        for digit, font, strokes in digits(per_font=2):
+            page.click("#clear")
+            draw(page, strokes)
+            found, _ = answer(page)
+            if found != digit:
+                wrong.append(f"{digit} of {font}: {found}")
+        page.close()
+    assert len(wrong) <= 10, wrong
