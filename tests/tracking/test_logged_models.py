@@ -11,6 +11,11 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from project import Project
 
+from reprovision.core.params import load_params
+from reprovision.tracking.champion import promote
+from reprovision.tracking.log_run import log_run
+from reprovision.tracking.models import download_model
+
 NAME = "digits"
 
 
@@ -27,17 +32,21 @@ def files_of(model: LoggedModel) -> Path:
     return Path(model.artifact_location.removeprefix("file://"))
 
 
+def onnx_file(model: LoggedModel) -> Path:
+    return files_of(model) / "artifacts" / "model.onnx"
+
+
 def without_files(client: MlflowClient, model: LoggedModel) -> None:
     shutil.rmtree(files_of(model))
 
 
 def with_half_a_file(client: MlflowClient, model: LoggedModel) -> None:
-    path = files_of(model) / "model.onnx"
+    path = onnx_file(model)
     path.write_bytes(path.read_bytes()[:1000])
 
 
 def with_a_flipped_bit(client: MlflowClient, model: LoggedModel) -> None:
-    path = files_of(model) / "model.onnx"
+    path = onnx_file(model)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -66,9 +75,8 @@ def test_a_model_that_is_not_whole_is_logged_again(
     assert run.info.status == "FINISHED"
     (version,) = client.search_model_versions(f"name = '{NAME}'")
     assert version.source == f"models:/{new.model_id}"
-    mlflow.set_tracking_uri(reproduced.store)
-    loaded = mlflow.onnx.load_model(f"models:/{NAME}/{version.version}")
-    assert loaded == onnx.load(str(reproduced.root / "models/exported/model.onnx"))
+    exported = reproduced.root / "models/exported/model.onnx"
+    assert onnx_file(new).read_bytes() == exported.read_bytes()
 
 
 def test_a_version_that_cannot_be_loaded_is_not_promoted(reproduced: Project) -> None:
@@ -76,3 +84,24 @@ def test_a_version_that_cannot_be_loaded_is_not_promoted(reproduced: Project) ->
     sentence = reproduced.refused("reprovision", "promote", "1")
     assert "version 1 of digits can't be loaded from MLflow" in sentence
     assert not reproduced.mlflow().get_registered_model(NAME).aliases
+
+
+def test_a_model_that_an_older_version_has_logged_stays_and_can_be_used(
+    reproduced: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = logged_model(reproduced)
+    shutil.rmtree(files_of(old))
+    exported = reproduced.root / "models/exported/model.onnx"
+    mlflow.onnx.save_model(
+        onnx.load(str(exported)),
+        str(files_of(old)),
+        pip_requirements=["onnx"],
+        save_as_external_data=False,
+    )
+
+    monkeypatch.chdir(reproduced.root)
+    log_run(load_params(), reproduced.json("results/track.json")["key"])
+    assert logged_model(reproduced).model_id == old.model_id
+    assert promote(load_params(), "1").is_champion
+    path = download_model(load_params(), f"models:/{NAME}@champion")
+    assert path.read_bytes() == exported.read_bytes()

@@ -16,6 +16,8 @@ _DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # a logged model has requirements of its own, far fewer than the lock file of this project
+    "MLFLOW_UV_AUTO_DETECT": "false",
 }
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)

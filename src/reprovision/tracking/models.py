@@ -1,4 +1,7 @@
-"""The exported model in MLflow: logged with its signature, and registered as a new version."""
+"""The exported model in MLflow: logged so that it takes image files, registered as a new version.
+
+MLflow loads and serves it with the code in `image_classifier.py`.
+"""
 
 import contextlib
 import io
@@ -17,21 +20,24 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Map
 from onnx.checker import ValidationError
 
 from reprovision.core.errors import UserError
 from reprovision.core.params import Params
 from reprovision.data.dataset import load_info, load_split
-from reprovision.results.layout import ONNX_MODEL, PREPARED
+from reprovision.images.preprocessing import to_pillow
+from reprovision.results.layout import ONNX_MODEL, PREPARED, PREPROCESSING
 from reprovision.tracking.descriptions import describe, version_tags
 from reprovision.tracking.store import open_store, translate_errors
 
-REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy")
+REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pillow")
+"""Of `image_classifier.py` and preprocessing.py."""
 
 DESCRIPTION = (
-    "Image classifiers as ONNX: `pixels` (uint8, N, C, H, W) in, `probabilities` out; one version "
-    "per run. `models:/{name}@champion` is the version that `uv run reprovision promote` last "
+    "Image classifiers: image files or pixels in, class and probabilities out; one version per "
+    "run. `models:/{name}@champion` is the version that `uv run reprovision promote` last "
     "found better than its predecessor on the same test images; `uv run reprovision rollback` "
     "restores the predecessor."
 )
@@ -47,22 +53,42 @@ def log_model(client: MlflowClient, run: Run, found: str | None) -> str:
             client.delete_logged_model(model.model_id)
     if found:
         return found
-    info = load_info(PREPARED)
-    pixels = TensorSpec(np.dtype(np.uint8), (-1, *info.shape), "pixels")
-    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(info.classes)), "probabilities")
-    logged = mlflow.onnx.log_model(
-        onnx.load(str(ONNX_MODEL)),
+    logged = mlflow.pyfunc.log_model(
         # MLflow does not allow these characters
         name=re.sub(r"[/:.%\"']", "-", run.info.run_name),
-        signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
-        input_example={"pixels": load_split(PREPARED, "test").images[:1].copy()},
+        python_model=str(Path(__file__).with_name("image_classifier.py")),
+        artifacts={"model": str(ONNX_MODEL), "preprocessing": str(PREPROCESSING)},
+        signature=_signature(),
+        input_example=[_png(load_split(PREPARED, "test").images[0])],
         # MLflow would spend seconds on guessing them
         pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
-        metadata={"classes": json.dumps(info.classes)},
-        onnx_execution_providers=["CPUExecutionProvider"],
-        save_as_external_data=False,
+        metadata={"classes": json.dumps(load_info(PREPARED).classes)},
     )
     return str(logged.model_id)
+
+
+def _signature() -> ModelSignature:
+    """Contents of image files in, a table out.
+
+    MLflow can't describe "files or pixels". It would refuse pixels, unless the signature is that of
+    a type hint `list[bytes]`, which leaves all checks to the model.
+    """
+    table = Schema(
+        [
+            ColSpec(DataType.string, "predicted"),
+            ColSpec(DataType.double, "confidence"),
+            ColSpec(Map(DataType.double), "probabilities"),
+        ]
+    )
+    signature = ModelSignature(Schema([ColSpec(DataType.binary)]), table)
+    signature._is_signature_from_type_hint = True
+    return signature
+
+
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    to_pillow(np.asarray(image)).save(file, "PNG")
+    return file.getvalue()
 
 
 def register_model(
@@ -106,11 +132,19 @@ def _new_version(client: MlflowClient, model_id: str, name: str) -> ModelVersion
 
 def find_model(client: MlflowClient, run: Run) -> str | None:
     """The id of the run's logged model, if it is whole: finished, and the exported model."""
-    exported = onnx.load(str(ONNX_MODEL))
+    exported = ONNX_MODEL.read_bytes()
     for model in _logged_models(client, run):
-        if model.status == LoggedModelStatus.READY and _load(model.model_uri) == exported:
+        if model.status == LoggedModelStatus.READY and _read(model.model_uri) == exported:
             return str(model.model_id)
     return None
+
+
+def _read(uri: str) -> bytes | None:
+    """The ONNX file of a model in MLflow; None where it is missing."""
+    try:
+        return fetch_model(uri).read_bytes()
+    except (MlflowException, OSError):
+        return None
 
 
 def _logged_models(client: MlflowClient, run: Run) -> Sequence[LoggedModel]:
@@ -121,11 +155,21 @@ def _logged_models(client: MlflowClient, run: Run) -> Sequence[LoggedModel]:
 
 def require_loadable(version: ModelVersion) -> None:
     """Raises a UserError where a version of a registered model can't be loaded."""
-    if version.status != "READY" or _load(f"models:/{version.name}/{version.version}") is None:
+    if version.status != "READY" or not _is_onnx(f"models:/{version.name}/{version.version}"):
         raise UserError(
             f"version {version.version} of {version.name} can't be loaded from MLflow: "
             "run `uv run reprovision sync` in the workspace that made it, or choose another one"
         )
+
+
+def _is_onnx(uri: str) -> bool:
+    content = _read(uri)
+    try:
+        onnx.checker.check_model(content or b"")
+    # whatever the parser raises for a file that is missing or not whole
+    except (ValueError, DecodeError, ValidationError):
+        return False
+    return True
 
 
 def download_model(params: Params, uri: str) -> Path:
@@ -140,13 +184,6 @@ def download_model(params: Params, uri: str) -> Path:
 
 def fetch_model(uri: str) -> Path:
     """The same within an open store."""
-    return Path(mlflow.artifacts.download_artifacts(uri), ONNX_MODEL.name)
-
-
-def _load(uri: str) -> onnx.ModelProto | None:
-    """A model in MLflow; None where its files are missing or damaged."""
-    try:
-        return mlflow.onnx.load_model(uri)
-    # whatever the store and the parser raise for files that are not there or not whole
-    except (MlflowException, OSError, ValueError, DecodeError, ValidationError):
-        return None
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    # where it lies depends on the version that logged it
+    return next(folder.rglob(ONNX_MODEL.name), folder / ONNX_MODEL.name)
