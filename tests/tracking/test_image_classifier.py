@@ -294,12 +294,12 @@ def test_a_server_opens_no_paths(served: str, paths: list[Path]) -> None:
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_the_requests_in_the_docs_get_answers(served: str, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
-    of_file, of_pixels = re.findall(r"^curl .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
-    (shown,) = json.loads(re.search(r'^\{"predictions".*?\}$', page, re.MULTILINE | re.DOTALL)[0])[
-        "predictions"
-    ]
-    image = json.loads(re.search(r"\{.*\}", of_pixels, re.DOTALL)[0])["inputs"][0][0]
-    Image.fromarray(np.array(image, np.uint8)).save(tmp_path / "scan-1.png")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    of_file, of_pixels = (code for kind, code in blocks if kind == "sh" and "curl" in code)
+    (shown,) = next(json.loads(code)["predictions"] for kind, code in blocks if kind == "json")
+    content = of_pixels[of_pixels.index("{") : of_pixels.rindex("}") + 1]
+    pixels = np.array(json.loads(content)["inputs"], np.uint8)
+    Image.fromarray(pixels[0, 0]).save(tmp_path / "scan-1.png")
 
     answers = [
         subprocess.run(

@@ -105,3 +105,17 @@ def test_a_model_that_an_older_version_has_logged_stays_and_can_be_used(
     assert promote(load_params(), "1").is_champion
     path = download_model(load_params(), f"models:/{NAME}@champion")
     assert path.read_bytes() == exported.read_bytes()
+
+
+def test_files_that_dvc_has_linked_are_logged(
+    reproduced: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = reproduced.root / "models/exported/model.onnx"
+    content = exported.read_bytes()
+    # as with cache.type symlink
+    exported.rename(reproduced.root / "cached")
+    exported.symlink_to(reproduced.root / "cached")
+    (reproduced.root / "mlflow.db").unlink()
+    monkeypatch.chdir(reproduced.root)
+    log_run(load_params(), "key")
+    assert onnx_file(logged_model(reproduced)).read_bytes() == content

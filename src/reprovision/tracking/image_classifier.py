@@ -1,7 +1,7 @@
 """The model as MLflow loads and serves it: images in, classes with their probabilities out.
 
-MLflow keeps this file beside model.onnx and runs it wherever the model is loaded: with
-preprocessing.py and the packages of the model's requirements.txt, without this package.
+MLflow keeps this file with model.onnx and preprocessing.py, and runs it wherever the model is
+loaded: with the packages of the model's requirements.txt, without this one.
 """
 
 import base64
@@ -90,7 +90,7 @@ class ImageClassifier(PythonModel):
 
 
 def _run(path: str) -> ModuleType:
-    """A module that is not imported by its name: other versions of the model have it, too."""
+    """A module from its file: by name, it could be that of another version, or of the caller."""
     spec = spec_from_file_location("preprocessing", path)
     assert spec and spec.loader
     module = module_from_spec(spec)

@@ -7,9 +7,11 @@ import contextlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
@@ -53,17 +55,20 @@ def log_model(client: MlflowClient, run: Run, found: str | None) -> str:
             client.delete_logged_model(model.model_id)
     if found:
         return found
-    logged = mlflow.pyfunc.log_model(
-        # MLflow does not allow these characters
-        name=re.sub(r"[/:.%\"']", "-", run.info.run_name),
-        python_model=str(Path(__file__).with_name("image_classifier.py")),
-        artifacts={"model": str(ONNX_MODEL), "preprocessing": str(PREPROCESSING)},
-        signature=_signature(),
-        input_example=[_png(load_split(PREPARED, "test").images[0])],
-        # MLflow would spend seconds on guessing them
-        pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
-        metadata={"classes": json.dumps(load_info(PREPARED).classes)},
-    )
+    with TemporaryDirectory() as folder:
+        # DVC's may be links, which MLflow refuses
+        files = {path.stem: shutil.copy(path, folder) for path in (ONNX_MODEL, PREPROCESSING)}
+        logged = mlflow.pyfunc.log_model(
+            # MLflow does not allow these characters
+            name=re.sub(r"[/:.%\"']", "-", run.info.run_name),
+            python_model=str(Path(__file__).with_name("image_classifier.py")),
+            artifacts=files,
+            signature=_signature(),
+            input_example=[_png(load_split(PREPARED, "test").images[0])],
+            # MLflow would spend seconds on guessing them
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+            metadata={"classes": json.dumps(load_info(PREPARED).classes)},
+        )
     return str(logged.model_id)
 
 
