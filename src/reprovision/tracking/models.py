@@ -187,8 +187,8 @@ def download_model(params: Params, uri: str) -> Path:
         return fetch_model(uri)
 
 
-def fetch_model(uri: str) -> Path:
-    """The same within an open store."""
-    folder = Path(mlflow.artifacts.download_artifacts(uri))
+def fetch_model(uri: str, into: str | None = None) -> Path:
+    """The same within an open store; as a copy in a folder, if one is named."""
+    folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=into))
     # where it lies depends on the version that logged it
     return next(folder.rglob(ONNX_MODEL.name), folder / ONNX_MODEL.name)

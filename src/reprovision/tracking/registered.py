@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-import mlflow
-
 from reprovision.core.params import Params
-from reprovision.results.layout import ONNX_MODEL
 from reprovision.service.models import Loaded
 from reprovision.serving.predictor import Predictor
+from reprovision.tracking.models import fetch_model
 from reprovision.tracking.store import open_store, translate_errors
 
 
@@ -51,5 +49,5 @@ class RegisteredModels:
         with TemporaryDirectory() as folder:
             experiment = self.params.track.experiment
             with open_store(experiment, "serve"), translate_errors("try again"):
-                found = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
-            return Loaded(self.name, version, Predictor(f"{found}/{ONNX_MODEL.name}"))
+                found = fetch_model(uri, folder)
+            return Loaded(self.name, version, Predictor(found))
