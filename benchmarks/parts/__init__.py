@@ -19,6 +19,7 @@ NAMES = (
     "inference",
     "latency",
     "predict",
+    "serve",
     "photos",
     "prepare",
     "reading",

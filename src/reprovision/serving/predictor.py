@@ -56,6 +56,8 @@ class Predictor:
         path = model_file(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # idle threads would take the processors from those that decode the next images
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
