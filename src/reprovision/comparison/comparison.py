@@ -11,15 +11,15 @@ import numpy as np
 from reprovision.comparison.bootstrap import bootstrap_intervals
 from reprovision.comparison.notes import notes_on, notes_on_test_set
 from reprovision.comparison.pairing import Pairing, find_pairing, pair, restrict
-from reprovision.comparison.statistics import (
+from reprovision.results.layout import RECEIPT
+from reprovision.results.metrics import CURVE_METRICS, METRICS, Metric, measure
+from reprovision.results.run import Run, used_params
+from reprovision.results.statistics import (
     Difference,
     adjust,
     paired_difference,
     unpaired_difference,
 )
-from reprovision.results.layout import RECEIPT
-from reprovision.results.metrics import CURVE_METRICS, METRICS, Metric, measure
-from reprovision.results.run import Run, used_params
 from reprovision.results.sums import Settings
 
 DEFAULTS = Settings(bins=15, top_k=3)

@@ -15,10 +15,10 @@ import numpy as np
 from scipy import stats
 
 from reprovision.comparison.same_images import by_test_images
-from reprovision.comparison.statistics import adjust
 from reprovision.core.errors import UserError
 from reprovision.results.metrics import METRICS
 from reprovision.results.run import Run, TestSet, used_params
+from reprovision.results.statistics import adjust
 
 SEED = "seed"
 

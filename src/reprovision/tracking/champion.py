@@ -19,7 +19,6 @@ from mlflow.entities.model_registry import ModelVersion
 
 from reprovision.comparison.formatting import named_p
 from reprovision.comparison.pairing import pair
-from reprovision.comparison.statistics import paired_difference
 from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import Params
@@ -30,6 +29,7 @@ from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.intact import require_intact
 from reprovision.results.layout import CHECKPOINT, PREPARED, downloads
 from reprovision.results.run import Run
+from reprovision.results.statistics import paired_difference
 from reprovision.sources import open_source
 from reprovision.tracking.models import fetch_model, require_loadable
 from reprovision.tracking.runs import to_run

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from reprovision.comparison.bootstrap import bootstrap_intervals
-from reprovision.comparison.statistics import adjust, paired_difference, unpaired_difference
 from reprovision.results.metrics import measure
 from reprovision.results.predictions import Predictions
+from reprovision.results.statistics import adjust, paired_difference, unpaired_difference
 from reprovision.results.sums import Settings
 
 
