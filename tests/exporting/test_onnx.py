@@ -175,7 +175,8 @@ def paths_in(path: Path) -> list[str]:
     """Names and other texts in a model that look like a path or a line of source code."""
     model = onnx.load(path)
     for tensor in model.graph.initializer:
-        tensor.ClearField("raw_data")
+        for values in ("raw_data", "float_data", "int32_data"):
+            tensor.ClearField(values)
     texts = re.findall(rb"[\x20-\x7e]{4,}", model.SerializeToString())
     return [t.decode() for t in texts if re.search(rb"/|\\|\.py|site-packages|line \d", t)]
 

@@ -237,6 +237,8 @@ class EvaluateParams(Section):
 
 class ExportParams(Section):
     tolerance: Positive
+    quantize: Literal["none", "int8"]
+    max_drop: Fraction
 
 
 class TrackParams(Section):

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from reprovision.core.params import Params
 from reprovision.core.yaml_files import as_text, flatten
+from reprovision.exporting.int8 import Int8Check
 from reprovision.exporting.onnx import Parity
 from reprovision.models.checkpoint import Checkpoint
 from reprovision.models.classifier import count_parameters
@@ -28,6 +29,7 @@ class Facts:
     Attributes:
         checkpoint_md5: as in dvc.lock; it leads back to the commit.
         metrics, classes: as in results/test.json and results/classes.csv.
+        int8: where `export.quantize` asks for a quantized model.
     """
 
     checkpoint: Checkpoint
@@ -36,6 +38,7 @@ class Facts:
     metrics: Mapping[str, float]
     classes: Sequence[ClassMetrics]
     parity: Parity
+    int8: Int8Check | None = None
 
 
 def write_card(facts: Facts) -> str:

@@ -66,7 +66,7 @@ def export_onnx(
     )
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    strip_paths(model)
     # torch's build, e.g. 2.15.0+cpu
     model.producer_version = ""
     onnx.helper.set_model_props(
@@ -80,7 +80,7 @@ def export_onnx(
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
-def _strip(message: Any) -> None:
+def strip_paths(message: Any) -> None:
     """Clears stack traces and paths of the source code in a protobuf message and all its parts."""
     for name in ("metadata_props", "doc_string"):
         if name in message.DESCRIPTOR.fields_by_name:
@@ -88,7 +88,7 @@ def _strip(message: Any) -> None:
     for field, value in message.ListFields():
         if field.message_type:
             for child in [value] if hasattr(value, "ListFields") else value:
-                _strip(child)
+                strip_paths(child)
 
 
 def check_parity(

@@ -18,6 +18,7 @@ PREPARED = Path("data/prepared")
 CHECKPOINT = Path("models/checkpoint.safetensors")
 EXPORTED = Path("models/exported")
 ONNX_MODEL = EXPORTED / "model.onnx"
+INT8_MODEL = EXPORTED / "model.int8.onnx"
 CARD = EXPORTED / "README.md"
 PREPROCESSING = EXPORTED / "preprocessing.py"
 

@@ -43,7 +43,8 @@ from reprovision.tracking.store import (
     translate_errors,
 )
 
-EXPORT_METRIC = "export_max_difference"
+EXPORT_PREFIX = "export_"
+"""Of metrics of the exported model; those over the test images have `TEST_PREFIX`."""
 
 EPOCHS_PER_CALL = 200
 """Their five metrics each are as many as MLflow takes in one call."""
@@ -178,14 +179,22 @@ def _log_results(
     # with the model, whose page shows them, and before the epochs: MLflow's comparison page plots
     # the metric that was logged first
     mlflow.log_metrics(new, model_id=model_id, dataset=dataset)
-    exported = load_export_check(checkpoint)
-    if exported and EXPORT_METRIC not in run.data.metrics:
-        client.log_metric(run.info.run_id, EXPORT_METRIC, exported.max_difference)
+    for name, value in _export_metrics(checkpoint).items():
+        if name not in run.data.metrics:
+            client.log_metric(run.info.run_id, name, value)
     plots = sorted(layout.PLOTS.glob("*.png"))
     # without what a killed process has left half-written, which is hidden
     results = sorted(layout.RESULTS.glob("[!.]*.*"))
     for path in [*results, *plots, layout.CARD]:
         mlflow.log_artifact(str(path), artifact_folder(path))
+
+
+def _export_metrics(checkpoint: str) -> dict[str, float]:
+    """How the exported model did on the machine that exported it, and what int8 costs, if made."""
+    exported = load_export_check(checkpoint)
+    report = json.loads(layout.EXPORT_REPORT.read_text(encoding="utf-8"))
+    found = exported.model_dump(exclude_none=True) if exported else {}
+    return {f"{EXPORT_PREFIX}{k}": v for k, v in {**found, **report.get("int8", {})}.items()}
 
 
 def _schema(info: DatasetInfo) -> dict[str, Any]:
