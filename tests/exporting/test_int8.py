@@ -192,6 +192,15 @@ def test_latencies_are_milliseconds_of_one_image(model: Path, int8: Path, test: 
 # ---- in the pipeline
 
 
+def test_without_it_nothing_is_written_or_reported(reproduced_template: Project) -> None:
+    assert reproduced_template.params()["export"]["quantize"] == "none"
+    assert not (reproduced_template.root / INT8).exists()
+    report = reproduced_template.json("results/export.json")
+    assert set(report) == {"images", "same_predictions"}
+    card = (reproduced_template.root / "models/exported/README.md").read_text()
+    assert "model.int8.onnx" not in card
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_pipeline_writes_it_reports_it_and_others_take_it(reproduced: Project) -> None:
