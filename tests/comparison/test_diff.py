@@ -547,6 +547,7 @@ def test_curves_are_found_in_a_cache_that_is_kept_elsewhere(make_project: MakePr
     assert "not shown" not in output
 
 
+@pytest.mark.slow
 def test_the_test_set_is_known_from_git_alone(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project(reproduced=True)
     project.set_params(**{"data.val_fraction": 0.2, "data.normalize": "half"})

@@ -235,7 +235,15 @@ def test_runs_that_lack_a_metric_are_left_out() -> None:
             "No clear winner: #1 is the best of several seeds, but is not shown to be better than "
             "1 of 2 others.",
         ),
-        ([("a", 0.95), ("b", 0.90, 0.91, 0.92)], "No clear winner: #2 is the best of several"),
+        (
+            [("a", 0.95), ("b", 0.90, 0.91, 0.92)],
+            "No winner yet: only #2 has several seeds, which a comparison needs.",
+        ),
+        (
+            [("a", 0.95), ("b", 0.90, 0.91, 0.92), ("c", 0.90, 0.905, 0.92), ("d", 0.5, 0.5, 0.4)],
+            "No clear winner: #2 is the best of several seeds, but is not shown to be better than "
+            "1 of 3 others and can't be compared with 1 of 3 others, of one seed each.",
+        ),
     ],
 )
 def test_who_has_won_is_a_sentence(runs: list[tuple[Any, ...]], sentence: str) -> None:

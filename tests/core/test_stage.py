@@ -21,6 +21,8 @@ from reprovision.core.stage import OUT_OF_MEMORY, handle_errors
         # of fork and mmap
         (OSError(errno.ENOMEM, "Cannot allocate memory"), OUT_OF_MEMORY),
         (OSError(errno.ENOSPC, "No space left on device", "x.csv"), "x.csv: No space left on"),
+        # where only the packages of the service are installed
+        (ModuleNotFoundError(name="scipy.stats"), "this needs the package scipy, which is not"),
     ],
 )
 def test_an_error_that_the_user_can_fix_is_one_sentence(
@@ -64,4 +66,12 @@ def test_a_bug_keeps_its_stack_trace() -> None:
         raise RuntimeError("of our own")
 
     with pytest.raises(RuntimeError, match="of our own"):
+        handle_errors(action)
+
+
+def test_a_missing_module_of_our_own_is_a_bug() -> None:
+    def action() -> int:
+        raise ModuleNotFoundError(name="reprovision.nothing")
+
+    with pytest.raises(ModuleNotFoundError):
         handle_errors(action)

@@ -103,6 +103,7 @@ def test_a_damaged_image_is_named(reproduced_template: Project, tmp_path: Path) 
     assert "7/new.png (" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_flipped_as_its_exported_model_is(
     reproduced: Project, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_checkpoint_is_flipped_as_its_exported_model_is(
         assert found == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.slow
 def test_images_set_apart_are_those_of_the_chosen_classes(
     reproduced: Project, tmp_path: Path
 ) -> None:

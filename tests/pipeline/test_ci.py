@@ -23,6 +23,8 @@ def workflow() -> dict[str, Any]:
     return {"on" if key is True else key: value for key, value in tree.items()}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_script_compares_two_commits_as_ci_does(make_project: MakeProject) -> None:
     project = make_project(reproduced=True)
     project.git("switch", "--quiet", "--create", "proposal")

@@ -80,6 +80,8 @@ def test_results_that_are_in_git_are_enough_for_metrics(
     assert shown[""]["data"]["results/test.json"]["data"] == reproduced.json("results/test.json")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_clone_elsewhere_makes_the_same_bytes_and_its_own_record(
     reproduced: Project, tmp_path: Path
 ) -> None:
@@ -132,6 +134,8 @@ def test_an_experiment_can_be_compared_and_taken_back(reproduced: Project) -> No
     assert reproduced.git("status", "--porcelain", "--untracked-files=no") == ""
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_experiment_in_a_temporary_workspace_leaves_its_record_in_the_main_one(
     reproduced: Project,
 ) -> None:

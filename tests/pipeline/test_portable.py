@@ -27,6 +27,8 @@ def run_stages(project: Project, *launcher: str) -> dict[str, str]:
     return project.outputs()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_committed_results_come_out_byte_for_byte(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -41,6 +43,8 @@ def test_the_committed_results_come_out_byte_for_byte(
     assert project.git("status", "--short") == ""
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_nothing_that_a_user_sets_changes_bytes(make_project: MakeProject) -> None:
     plain, hostile = (make_project(**{"train.threads": 2}) for _ in range(2))
     hostile.env |= HOSTILE | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}

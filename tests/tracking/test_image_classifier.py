@@ -172,12 +172,21 @@ def test_a_module_of_the_caller_does_not_get_in_the_way(
 @pytest.mark.parametrize(
     ("images", "reason"),
     [
-        (["nowhere.png"], "image 1: it is neither base64 nor, outside a server, a file"),
+        (["nowhere.png"], "image 1: there is no file nowhere.png, and it is not base64"),
         ([np.zeros((1, 8, 8), int), b"%PDF-1.7"], "image 2: it is a PDF document"),
         (np.zeros((1, 1, 9, 8), np.uint8), "image 1: pixels must have the shape (1, 8, 8), not"),
-        (np.full((1, 1, 8, 8), 0.5), "image 1: pixels must be whole numbers from 0 to 255"),
-        (np.full((1, 1, 8, 8), 256), "image 1: pixels must be whole numbers from 0 to 255"),
-        (np.full((1, 1, 8, 8), -1), "image 1: pixels must be whole numbers from 0 to 255"),
+        (
+            np.full((1, 1, 8, 8), 0.5),
+            "image 1: pixels must be integers from 0 to 255",
+        ),
+        (
+            np.full((1, 1, 8, 8), 256),
+            "image 1: pixels must be integers from 0 to 255",
+        ),
+        (
+            np.full((1, 1, 8, 8), -1),
+            "image 1: pixels must be integers from 0 to 255",
+        ),
         ([[[1, 2], [3]]], "image 1: pixels must be numbers of the shape (1, 8, 8)"),
         ([None], "image 1: pixels must have the shape (1, 8, 8), not ()"),
         (7, "images must be a list"),
@@ -286,7 +295,7 @@ def test_a_server_opens_no_paths(served: str, paths: list[Path]) -> None:
         ask(served, [str(paths[0])])
     assert refused.value.code == 400
     message = json.load(refused.value)["message"]
-    assert message.endswith("image 1: it is neither base64 nor, outside a server, a file")
+    assert message.endswith("image 1: it is not base64")
 
 
 @pytest.mark.slow

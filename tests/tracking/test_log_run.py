@@ -130,6 +130,7 @@ def test_the_model_is_registered_and_predicts_what_the_results_hold(
 # ---- one run for one key
 
 
+@pytest.mark.slow
 def test_a_change_of_evaluation_alone_logs_a_complete_run_without_training(
     reproduced: Project,
 ) -> None:
@@ -230,6 +231,7 @@ def test_epochs_have_the_times_of_the_training(reproduced_template: Project, run
     assert duration == pytest.approx(run.data.metrics["train_seconds"], abs=0.001)
 
 
+@pytest.mark.slow
 def test_the_machine_belongs_to_the_checkpoint_and_not_to_the_params(reproduced: Project) -> None:
     first = digest_of_checkpoint(reproduced)
     reproduced.set_params(numerics="native", **{"train.threads": "auto"})
@@ -300,6 +302,7 @@ def check_run(project: Project) -> None:
     assert version.run_id == run.info.run_id
 
 
+@pytest.mark.slow
 def test_outside_git_a_run_is_logged_too(reproduced: Project) -> None:
     subprocess.run(["rm", "-rf", str(reproduced.root / ".git")], check=True)
     (reproduced.root / "mlflow.db").unlink()

@@ -17,6 +17,8 @@ from reprovision.verify.command import DIFFERENT
 from reprovision.verify.differences import describe
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_commit_is_verified_without_changing_anything(reproduced: Project) -> None:
     before, runs = reproduced.outputs(), len(reproduced.runs())
     reproduced.set_params(**{"train.lr": 0.5})

@@ -198,13 +198,21 @@ def _winner(board: Board) -> str:
     if Standing.BEST not in standings:
         return "No winner yet: each has one seed, and chance may have decided their order."
     best = standings.index(Standing.BEST)
-    unclear = others - standings.count(Standing.WORSE)
-    if not unclear:
+    unclear, untested = (standings.count(each) for each in (Standing.UNCLEAR, Standing.TOO_FEW))
+    if not unclear and not untested:
         return f"Winner: #{best + 1}, better than {'the other' if others == 1 else 'all others'}."
-    return (
-        f"No clear winner: #{best + 1} is the best of several seeds, but is not shown to be better "
-        f"than {unclear} of {count(others, 'other')}."
-    )
+    if untested == others:
+        return f"No winner yet: only #{best + 1} has several seeds, which a comparison needs."
+    of_others = f"of {count(others, 'other')}"
+    sentence = f"No clear winner: #{best + 1} is the best of several seeds, but "
+    if unclear:
+        sentence += f"is not shown to be better than {unclear} {of_others}"
+    if untested:
+        sentence += (
+            f"{' and ' if unclear else ''}can't be compared with {untested} {of_others}, of "
+        )
+        sentence += "one seed each"
+    return sentence + "."
 
 
 def _legend(boards: Sequence[Board], metric: Metric, confidence: float) -> Iterator[str]:

@@ -72,6 +72,14 @@ def handle_errors(action: Callable[[], int | None]) -> int:
         return action() or 0
     except UserError as error:
         return _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "reprovision"):
+            raise
+        return _fail(
+            f"this needs the package {package}, which is not installed here: run it in the "
+            "project's whole environment (`uv sync`)"
+        )
     except (MemoryError, RuntimeError, OSError) as error:
         if is_out_of_memory(error):
             return _fail(OUT_OF_MEMORY)

@@ -31,7 +31,8 @@ def model_file(path: str | Path) -> Path:
     path = Path(path, MODEL) if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise UserError(
-            f"there is no {path}: run `uv run dvc repro`, which exports a model, or name one"
+            f"there is no {path}: run `uv run dvc repro`, which exports {MODEL} (and, with "
+            "export.quantize=int8, model.int8.onnx), or name another file"
         )
     return path
 

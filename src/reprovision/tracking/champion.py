@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from mlflow import MlflowClient
@@ -45,6 +46,9 @@ LOCK_TAG = "reprovision.changes_champion."
 ABANDONED = 60
 """Seconds after which the holder of a lock is assumed to have been killed."""
 
+Judgment = Literal["better", "worse", "unclear"]
+"""Of a model against another: significantly better or worse, or neither."""
+
 ALPHA = 0.05
 
 NOT_BETTER = 3
@@ -76,7 +80,7 @@ def promote(params: Params, version: str | None = None, force: str | None = None
         require_loadable(challenger)
 
         @cache
-        def compare(champion: str) -> tuple[bool, str]:
+        def compare(champion: str) -> tuple[Judgment, str]:
             return _compare(store.client, params, champion, challenger)
 
         champion = _find_champion(store.client, name)
@@ -90,7 +94,7 @@ def promote(params: Params, version: str | None = None, force: str | None = None
 def _promote(
     client: MlflowClient,
     challenger: ModelVersion,
-    compare: Callable[[str], tuple[bool, str]],
+    compare: Callable[[str], tuple[Judgment, str]],
     force: str | None,
     lock: str,
 ) -> Promotion:
@@ -99,12 +103,17 @@ def _promote(
     champion = _find_champion(client, name)
     if champion and champion.version == new:
         return Promotion(True, f"version {new} of {name} is the champion already")
-    is_better, reason = True, "the first champion"
+    judgment: Judgment = "better"
+    reason = "the first champion"
     if force is not None:
         reason = f"forced: {force}"
     elif champion:
-        is_better, reason = compare(str(champion.version))
-    if not is_better:
+        judgment, reason = compare(str(champion.version))
+    if judgment == "worse":
+        return Promotion(
+            False, f"version {new} of {name} is worse than the champion, which stays: {reason}"
+        )
+    if judgment == "unclear":
         message = (
             f"version {new} of {name} is not shown to be better than the champion, which "
             f"stays: {reason}; use more test images, or decide with --force"
@@ -201,8 +210,8 @@ def _require_lock(client: MlflowClient, name: str, lock: str) -> None:
         raise UserError(f"another process has changed the champion of {name} meanwhile: try again")
 
 
-def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
-    """Whether a model is significantly better than another on the same images, and why.
+def judge(fixed: int, regressed: int, images: int) -> tuple[Judgment, str]:
+    """Whether a model is significantly better or worse than another on the same images, and why.
 
     Args:
         fixed, regressed: images that only the one, or only the other, classifies correctly.
@@ -213,13 +222,15 @@ def judge(fixed: int, regressed: int, images: int) -> tuple[bool, str]:
         f"{100 * difference.value:+.2f} points of accuracy, {count(fixed, 'image')} fixed, "
         f"{regressed:,} regressed, McNemar's exact test {named_p(difference.p)}"
     )
-    return fixed > regressed and difference.p < ALPHA, reason
+    if difference.p >= ALPHA:
+        return "unclear", reason
+    return "better" if fixed > regressed else "worse", reason
 
 
 def _compare(
     client: MlflowClient, params: Params, version: str, challenger: ModelVersion
-) -> tuple[bool, str]:
-    """Whether the challenger is significantly better than a version, and why."""
+) -> tuple[Judgment, str]:
+    """Whether the challenger is significantly better or worse than a version, and why."""
     champion = client.get_model_version(challenger.name, version)
     before, after = (_run_of(client, compared) for compared in (champion, challenger))
     now, anew = after.predictions.correct, ""
@@ -228,8 +239,8 @@ def _compare(
     else:
         then = _evaluate_anew(params, champion, after)
         anew = ", evaluated anew on the images of this test set,"
-    is_better, reason = judge(int((now & ~then).sum()), int((then & ~now).sum()), len(now))
-    return is_better, f"against version {champion.version}{anew} {reason}"
+    judgment, reason = judge(int((now & ~then).sum()), int((then & ~now).sum()), len(now))
+    return judgment, f"against version {champion.version}{anew} {reason}"
 
 
 def _evaluate_anew(params: Params, champion: ModelVersion, challenger: Run) -> np.ndarray:

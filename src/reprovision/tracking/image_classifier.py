@@ -77,7 +77,7 @@ class ImageClassifier(PythonModel):
         if pixels.shape != self.how.shape:
             raise ValueError(f"pixels must have the shape {self.how.shape}, not {pixels.shape}")
         if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
-            raise ValueError("pixels must be whole numbers from 0 to 255")
+            raise ValueError(f"pixels must be integers from 0 to 255 (uint8), not {pixels.dtype}")
         return pixels.astype(np.uint8)
 
     def _row(self, pixels: np.ndarray) -> tuple[str, float, dict[str, float]]:
@@ -118,7 +118,9 @@ def _decode(text: str) -> bytes | str:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise ValueError("it is neither base64 nor, outside a server, a file") from None
+        shown = text if len(text) < 100 else f"{text[:100]}..."
+        where = "" if _MLFLOW_IS_IN_SERVING_ENVIRONMENT.get() else f"there is no file {shown}, and "
+        raise ValueError(f"{where}it is not base64") from None
 
 
 set_model(ImageClassifier())
