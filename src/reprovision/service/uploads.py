@@ -31,15 +31,20 @@ async def read_uploads(
             f"the content type is {declared or 'missing'}: send {MULTIPART} with image files, or "
             "an image file with image/jpeg or the like",
         )
-    return await _read_form(request, body, max_images)
+    return await _read_form(request, body, max_bytes, max_images)
 
 
 async def _read_form(
-    request: Request, body: AsyncGenerator[bytes, None], max_images: int
+    request: Request, body: AsyncGenerator[bytes, None], max_bytes: int, max_images: int
 ) -> list[tuple[str, bytes]]:
     parser = MultiPartParser(request.headers, body, max_files=max_images, max_fields=max_images)
+    # never on disk, which may be read-only; the body is limited
+    parser.spool_max_size = max_bytes
     try:
         form = await parser.parse()
+    # what some of Python's codecs raise, which the request may name as its charset
+    except UnicodeError:
+        raise HTTPException(422, "the form can't be read: use the charset utf-8") from None
     except MultiPartException as error:
         status = 413 if "Too many files" in error.message else 422
         raise HTTPException(status, f"the form can't be read: {error.message}") from None
@@ -57,7 +62,8 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
     """The body in chunks; it is refused as soon as it is known to be too long."""
     refusal = HTTPException(413, f"the body is larger than {max_bytes / 2**20:g} MiB")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
+    # Python refuses to read numbers of thousands of digits
+    if declared.isdecimal() and float(declared) > max_bytes:
         raise refusal
     received = 0
     async for chunk in request.stream():
