@@ -69,7 +69,7 @@ class Error(BaseModel):
 
 STATUSES = {
     400: "The connection ended within the request",
-    413: "The body or an image is too large",
+    413: "The body or an image is too large, or takes long to decode for its size",
     415: "Not an image, or of an unknown format",
     422: "An image is damaged, or the request incomplete",
     429: "Too many images are under way: try again later",

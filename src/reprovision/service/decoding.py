@@ -15,6 +15,7 @@ from reprovision.images.preprocessing import (
     preprocess,
     to_pillow,
 )
+from reprovision.service.decoding_cost import check_decoder, check_parts
 
 
 def read_image(content: bytes, how: Preprocessing, max_pixels: int) -> np.ndarray:
@@ -45,7 +46,9 @@ def as_png(pixels: np.ndarray) -> str:
 
 def _check_size(content: bytes, max_pixels: int) -> tuple[int, int]:
     """Height and width from the header, before anything is decoded."""
+    check_parts(content)
     height, width = image_size(content)
+    check_decoder(content)
     if height * width > max_pixels:
         raise TooLargeError(
             f"its {width}x{height} pixels are more than the {max_pixels:,} allowed: scale it down"
