@@ -35,7 +35,9 @@ def many_scans(scans: int, side: int = 2000) -> bytes:
     one_code = bytes([1, *[0] * 15])
     tables = segment(0xDB, bytes([0, *[1] * 64]))
     frame = segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + bytes([1, 0x11, 0]))
-    codes = segment(0xC4, b"\x00" + one_code + b"\x00") + segment(0xC4, b"\x10" + one_code + b"\xe0")
+    codes = segment(0xC4, b"\x00" + one_code + b"\x00") + segment(
+        0xC4, b"\x10" + one_code + b"\xe0"
+    )
     averages = scan(0, 0, 0) + bytes(blocks // 8) + b"\x7f"
     # a code of one bit, and 14 bits for a run of 32,767 blocks
     runs = "011111111111111" * -(-blocks // 32767)
