@@ -47,11 +47,12 @@ class Batcher:
                 if not batch:
                     continue
                 predict = batch[0][0]
-                pixels = np.stack([image for _, image, _ in batch])
                 self.on_batch(len(batch))
                 try:
+                    pixels = np.stack([image for _, image, _ in batch])
                     answers = await loop.run_in_executor(thread, predict, pixels)
-                except Exception as error:  # whatever ONNX Runtime raises, the requests report
+                # whatever ONNX Runtime raises, or memory that ran out: these requests fail alone
+                except Exception as error:
                     for _, _, future in batch:
                         if not future.done():
                             future.set_exception(error)
