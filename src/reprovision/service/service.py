@@ -30,6 +30,9 @@ BATCH = 32
 Upload = tuple[str, bytes]
 """An image file: its name and its content."""
 
+Result = tuple[np.ndarray, np.ndarray]
+"""Of an image: its pixels, uint8 (C, H, W), and its probabilities, float32 (classes,)."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -90,7 +93,8 @@ class Service:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            self.decoders.shutdown(cancel_futures=True)
+            # without waiting for an image that takes long: its request is over
+            self.decoders.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def admitted(self, images: int) -> Iterator[None]:
@@ -114,8 +118,8 @@ class Service:
 
     async def predict(
         self, loaded: Loaded, uploads: Sequence[Upload], is_drawing: bool
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Pixels, uint8 (C, H, W), and probabilities, float32 (classes,), of each image.
+    ) -> list[Result]:
+        """Pixels and probabilities of each image.
 
         Raises:
             HTTPException: 413, 415 or 422, which names all images that can't be read.
