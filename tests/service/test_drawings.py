@@ -92,6 +92,20 @@ def test_probabilities_appear_as_one_draws_and_go_when_it_is_cleared(page: "Page
     assert page.locator("#classes li").count() == 0
 
 
+def test_on_a_telephone_the_answer_is_seen_while_one_draws(
+    browser: "Browser", served: Running
+) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 664}, has_touch=True)
+    page = phone.new_page()
+    page.goto(served.url)
+    page.wait_for_selector("#draw:not([hidden])")
+    draw(page, [[(0.5, 0.2), (0.5, 0.8)]])
+    answer(page)
+    first = page.locator("#classes li").first.bounding_box()
+    assert first and first["y"] + first["height"] <= 664
+    phone.close()
+
+
 def test_it_can_be_drawn_on_with_the_keyboard(page: "Page") -> None:
     page.focus("#drawing")
     for key in [*["ArrowUp"] * 8, " ", *["ArrowDown"] * 16, " "]:
@@ -112,7 +126,7 @@ def test_a_file_is_classified_and_shown(page: "Page", tmp_path: Path) -> None:
     # what the service says is shown, and no old answer beside it
     page.set_input_files("#choose", tmp_path / "document.pdf")
     page.wait_for_selector("#error:not(:empty)")
-    assert "a PDF document" in str(page.locator("#error").text_content())
+    assert "document.pdf: it is a PDF document" in str(page.locator("#error").text_content())
     assert page.locator("#classes li").count() == 0
 
 

@@ -123,6 +123,7 @@ def by_class(predictions: Any) -> dict[str, float]:
 
 def test_status_and_metrics_are_there_for_machines(served: Running, images: np.ndarray) -> None:
     assert served.client.get("/health").json() == {"status": "ok"}
+    assert served.client.head("/").status_code == 200
     assert served.client.get("/ready").json() == {"status": "ready"}
     before = metric(served, 'reprovision_requests_total{status="200"}')
     send(served, as_file(images[0]))
@@ -220,7 +221,9 @@ def test_another_request_is_refused_in_a_sentence(
 def test_images_beyond_the_queue_are_refused_for_now(served: Running, images: np.ndarray) -> None:
     files = [("image", (f"{n}.png", as_file(images[0]))) for n in range(20)]
     assert served.client.post("/predict", files=files).status_code == 200
-    assert served.client.post("/predict", files=[*files, files[0]]).status_code == 413
+    refusal = served.client.post("/predict", files=[*files, files[0]])
+    assert refusal.status_code == 413
+    assert refusal.json() == {"detail": "more than 20 images: send fewer at a time"}
     # a request that never ends holds a place
     with hanging(served, 1):
         answer = served.client.post("/predict", files=files)

@@ -200,7 +200,9 @@ def _write_answer(
 def _add_status(app: FastAPI, service: Service) -> None:
     page = resources.files("reprovision.service").joinpath("page.html").read_text("utf-8")
 
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    @app.api_route(
+        "/", methods=["GET", "HEAD"], response_class=HTMLResponse, include_in_schema=False
+    )
     async def show_page() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY})
 

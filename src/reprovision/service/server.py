@@ -25,9 +25,11 @@ def serve(service: Service, host: str, port: int) -> None:
     with _listen(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
         loaded = service.loaded
+        # of a registered model; that of a file says nothing to people
+        version = f" version {loaded.version}" if loaded.version.isdecimal() else ""
         print(
             printable(
-                f"{loaded.name} ({len(loaded.predictor.classes)} classes) answers at "
+                f"{loaded.name}{version} ({len(loaded.predictor.classes)} classes) answers at "
                 f"http://{shown}:{listening.getsockname()[1]} - stop it with Ctrl+C"
             ),
             flush=True,

@@ -46,8 +46,11 @@ async def _read_form(
     except UnicodeError:
         raise HTTPException(422, "the form can't be read: use the charset utf-8") from None
     except MultiPartException as error:
-        status = 413 if "Too many files" in error.message else 422
-        raise HTTPException(status, f"the form can't be read: {error.message}") from None
+        if "Too many files" in error.message:
+            raise HTTPException(
+                413, f"more than {max_images} images: send fewer at a time"
+            ) from None
+        raise HTTPException(422, f"the form can't be read: {error.message}") from None
     try:
         values = [value for _, value in form.multi_items()]
         if not values or not all(isinstance(value, UploadFile) for value in values):
