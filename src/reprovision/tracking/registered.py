@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
+from reprovision.core.errors import UserError
 from reprovision.core.params import Params
 from reprovision.service.models import Loaded
 from reprovision.serving.predictor import Predictor
@@ -50,4 +51,8 @@ class RegisteredModels:
             experiment = self.params.track.experiment
             with open_store(experiment, "serve"), translate_errors("try again"):
                 found = fetch_model(uri, folder)
-            return Loaded(self.name, version, Predictor(found))
+            try:
+                return Loaded(self.name, version, Predictor(found))
+            # where it was downloaded to differs each time, and tells nobody anything
+            except UserError as error:
+                raise UserError(str(error).replace(str(found), uri)) from error
