@@ -1,10 +1,18 @@
 """Commands that use a model: predict, serve, evaluate."""
 
+import math
 from pathlib import Path
 
 import click
 
 # libraries are imported where a command is called: torch and mlflow take seconds
+
+
+def _require_finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Refuses infinity, and nan, which click finds in any range."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 @click.command()
@@ -53,6 +61,7 @@ def predict(
     default=10.0,
     show_default=True,
     type=click.FloatRange(0.1),
+    callback=_require_finite,
     help="With --follow, between looking.",
 )
 @click.option(
@@ -60,6 +69,7 @@ def predict(
     default=20.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
+    callback=_require_finite,
     help="MiB of a request.",
 )
 @click.option(
@@ -77,6 +87,7 @@ def predict(
     default=30.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
+    callback=_require_finite,
     help="Seconds for a request.",
 )
 def serve(
