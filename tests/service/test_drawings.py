@@ -130,6 +130,45 @@ def test_a_file_is_classified_and_shown(page: "Page", tmp_path: Path) -> None:
     assert page.locator("#classes li").count() == 0
 
 
+def test_it_recovers_from_a_service_that_was_away(
+    browser: "Browser", served: Running, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.linear_gradient("L").save(tmp_path / "image.png")
+    page = browser.new_page()
+    page.route("**/model", lambda route: route.abort())
+    page.goto(served.url)
+    page.wait_for_selector("#error:not(:empty)")
+    assert page.locator("#draw").is_hidden()
+    page.unroute("**/model")
+    page.set_input_files("#choose", tmp_path / "image.png")
+    answer(page)
+    assert page.locator("#error").text_content() == ""
+    assert "10 classes" in str(page.locator("#model").text_content())
+    page.wait_for_selector("#draw:not([hidden])")
+    page.close()
+
+
+def test_a_newer_model_is_described_as_it_is(
+    browser: "Browser", served: Running, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.linear_gradient("L").save(tmp_path / "image.png")
+    page = browser.new_page()
+    found = served.client.get("/model").json()
+    old = found | {"version": "0", "classes": ["cat", "dog"], "drawings": False}
+    page.route("**/model", lambda route: route.fulfill(json=old))
+    page.goto(served.url)
+    page.wait_for_function("document.getElementById('model').textContent.includes('2 classes')")
+    page.unroute("**/model")
+    page.set_input_files("#choose", tmp_path / "image.png")
+    answer(page)
+    assert "10 classes" in str(page.locator("#model").text_content())
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_nothing_is_cut_off_in_light_and_dark_on_small_and_large_screens(
