@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from local_service import write_model
+from local_service import make_client, write_model
 from PIL import Image
 
 from reprovision.service import app
@@ -67,3 +67,18 @@ def test_its_end_does_not_wait_for_an_image_that_takes_long(tmp_path: Path) -> N
         assert asyncio.run(run()) < 2
     finally:
         done.set()
+
+
+def test_a_request_of_invalid_params_is_counted(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.onnx")
+    with make_client(tmp_path / "model.onnx") as client:
+        assert client.post("/predict?top=0", content=b"x").status_code == 422
+        assert 'reprovision_requests_total{status="422"} 1.0' in client.get("/metrics").text
+
+
+def test_the_page_may_not_be_given_another_base(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.onnx")
+    with make_client(tmp_path / "model.onnx") as client:
+        policy = client.get("/").headers["Content-Security-Policy"]
+    # unlike the others, it has no default
+    assert "base-uri 'none'" in policy

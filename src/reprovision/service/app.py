@@ -103,7 +103,8 @@ BODY: dict[str, Any] = {
 
 CONTENT_SECURITY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'"
+    "script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -126,6 +127,8 @@ def make_app(service: Service) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+        # only `predict` has params; it is not called
+        service.metrics.requests.labels("422").inc()
         found = error.errors()[0]
         return JSONResponse({"detail": f"{found['loc'][-1]}: {found['msg']}"}, 422)
 
