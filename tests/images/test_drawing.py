@@ -56,6 +56,16 @@ def test_nothing_drawn_is_refused() -> None:
         center_drawing(np.zeros((10, 10), np.uint8), 28, 28, MNIST_BOX)
 
 
+@pytest.mark.parametrize("size", [280, 4096])
+def test_strokes_that_vanish_when_scaled_are_refused(size: int) -> None:
+    line, dots = np.zeros((2, size, size), np.uint8)
+    line[:, size // 2] = 255
+    dots[0, 0] = dots[-1, -1] = 3
+    for drawing in (line, line.T, dots):
+        with pytest.raises(ImageError, match="too thin"):
+            center_drawing(np.ascontiguousarray(drawing), 28, 28, MNIST_BOX)
+
+
 def test_a_dot_is_enlarged() -> None:
     drawing = np.zeros((280, 280), np.uint8)
     drawing[3, 5] = 255

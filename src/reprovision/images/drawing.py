@@ -35,7 +35,7 @@ def center_drawing(drawing: np.ndarray, height: int, width: int, box: float) -> 
         box: side of the box, of the image's side; `MNIST_BOX` for MNIST.
 
     Raises:
-        ImageError: nothing is drawn.
+        ImageError: nothing is drawn, or nothing is left of it at this size.
     """
     image = Image.fromarray(drawing)
     found = image.getbbox()
@@ -45,6 +45,8 @@ def center_drawing(drawing: np.ndarray, height: int, width: int, box: float) -> 
     # each pixel is the mean of what it covers, which keeps thin strokes
     cut = ImageOps.contain(image.crop(found), size, Image.Resampling.BOX)
     ink = np.asarray(cut, np.float64)
+    if not ink.any():
+        raise ImageError("its strokes are too thin for their length: draw with a wider pen")
     y, x = ((ink.sum(1 - axis) @ np.arange(ink.shape[axis])) / ink.sum() for axis in (0, 1))
     left = min(max(0, round(width / 2 - x)), width - cut.width)
     top = min(max(0, round(height / 2 - y)), height - cut.height)
