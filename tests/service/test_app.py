@@ -82,3 +82,18 @@ def test_the_page_may_not_be_given_another_base(tmp_path: Path) -> None:
         policy = client.get("/").headers["Content-Security-Policy"]
     # unlike the others, it has no default
     assert "base-uri 'none'" in policy
+
+
+def test_a_service_that_no_longer_predicts_is_not_ready(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.onnx")
+    service = Service(FileModels(tmp_path / "model.onnx"), Limits())
+
+    async def work() -> tuple[bool, bool, bool]:
+        before = service.is_ready
+        async with service.running():
+            during = service.is_ready
+            service.tasks[0].cancel()
+            await asyncio.wait(service.tasks)
+            return before, during, service.is_ready
+
+    assert asyncio.run(work()) == (False, True, False)

@@ -172,7 +172,7 @@ def bomb() -> bytes:
     ("content", "status", "reason"),
     [
         (bomb(), 413, "pixels"),
-        (as_file(np.zeros((9000, 9000), np.uint8)), 413, "81,000,000|more than"),
+        (as_file(np.zeros((9000, 9000), np.uint8)), 413, "9000x9000 pixels are more than"),
         (b"%PDF-1.7", 415, "a PDF document"),
         (b"no image at all", 415, "not an image"),
         (as_file(np.zeros((64, 64), np.uint8))[:-30], 422, "image: "),
@@ -184,7 +184,7 @@ def test_what_is_not_a_readable_image_is_refused_in_a_sentence(
 ) -> None:
     answer = send(served, content)
     assert answer.status_code == status, answer.text
-    assert any(part in answer.json()["detail"] for part in reason.split("|"))
+    assert reason in answer.json()["detail"]
 
 
 def test_each_unreadable_image_of_a_form_is_named(served: Running, images: np.ndarray) -> None:
@@ -284,8 +284,8 @@ def test_a_newer_file_is_taken_up_without_a_restart(
     with running(reproduced, "--model", str(model), "--follow", "--follow-seconds", "0.1") as now:
         first = now.client.get("/model").json()["version"]
         model.write_bytes(b"not a model")
-        wait_until(lambda: model_warning(now))
-        # the old one goes on
+        # some looks at it
+        time.sleep(0.5)
         assert send(now, as_file(images[0])).status_code == 200
         new = tmp_path / "new.onnx"
         new.write_bytes((reproduced.root / layout.ONNX_MODEL).read_bytes())
@@ -295,12 +295,6 @@ def test_a_newer_file_is_taken_up_without_a_restart(
         output = now.stop()
     assert output.count("warning: still answering with the previous model") == 1
     assert "now answering with version" in output
-
-
-def model_warning(service: Running) -> bool:
-    # three looks
-    time.sleep(0.5)
-    return service.process.poll() is None
 
 
 def test_a_new_champion_is_taken_up_without_a_restart(swept: Project, images: np.ndarray) -> None:

@@ -70,6 +70,7 @@ class Service:
         self.metrics = Metrics()
         self.under_way = 0
         self.stopping = False
+        self.tasks: list[asyncio.Task[None]] = []
         self.batcher = Batcher(BATCH, self.metrics.batches.observe)
         self.decoders = ThreadPoolExecutor(os.cpu_count())
         self._use(models.load(models.latest()))
@@ -77,19 +78,20 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether it takes another request."""
-        return not self.stopping and self.under_way < self.limits.queue
+        works = bool(self.tasks) and not any(task.done() for task in self.tasks)
+        return works and not self.stopping and self.under_way < self.limits.queue
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Predicts and looks for newer models within the block."""
-        tasks = [asyncio.create_task(self.batcher.run())]
+        self.tasks = [asyncio.create_task(self.batcher.run())]
         if self.follow is not None:
-            tasks.append(asyncio.create_task(self._follow(self.follow)))
+            self.tasks.append(asyncio.create_task(self._follow(self.follow)))
         try:
             yield
         finally:
             self.stopping = True
-            for task in tasks:
+            for task in self.tasks:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -154,7 +156,7 @@ class Service:
         self.metrics.model.info({"name": loaded.name, "version": loaded.version})
 
     async def _follow(self, seconds: float) -> None:
-        """Looks for a newer model again and again; where that fails, the present one goes on."""
+        """Looks for a newer model again and again; where that fails, the current one stays."""
         failure = ""
         while True:
             await asyncio.sleep(seconds)
