@@ -13,9 +13,14 @@ from reprovision.cli import main
 from reprovision.results.metrics import METRICS
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+
+TRANSLATED = sorted(page for page in PAGES if page.name.endswith(".zh-CN.md"))
+
+ELSEWHERE = {"README.zh-CN.md": ("使用国内的 PyPI 镜像", "docs/mirrors.md")}
+"""Sections of a translation that translate a page of their own."""
 
 FOLDERS = tuple(
     f"{name}/"
@@ -95,6 +100,94 @@ def wrong_commands(text: str) -> Iterator[str]:
             continue
         known = {option for param in command.params for option in param.opts} | {"--help", "-h"}
         yield from (f"reprovision {name} {o}" for o in OPTION.findall(rest) if o not in known)
+
+
+def original(page: Path) -> Path:
+    """The English page of a translation."""
+    return page.with_name(page.name.replace(".zh-CN", ""))
+
+
+def section(text: str, heading: str) -> str:
+    """A section of the second level, from its heading to the next one."""
+    found = re.search(rf"^## {heading}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no section {heading!r}"
+    return found[0]
+
+
+def translations() -> Iterator[tuple[str, str, str]]:
+    """What is said in both languages: a name, the English text, the Chinese text."""
+    for page in TRANSLATED:
+        english, chinese = original(page).read_text("utf-8"), page.read_text("utf-8")
+        if page.name in ELSEWHERE:
+            heading, source = ELSEWHERE[page.name]
+            own = section(chinese, heading)
+            chinese = chinese.replace(own, "")
+            yield source, (ROOT / source).read_text("utf-8"), own
+        yield page.name, english, chinese
+
+
+def commands(text: str) -> list[str]:
+    """The lines of a page's blocks of code, without comments, which are translated."""
+    blocks = "\n".join(m[0] for m in FENCE.finditer(text))
+    lines = (re.sub(r"(^|\s+)#.*", "", line).strip() for line in blocks.splitlines())
+    return [line for line in lines if line]
+
+
+def table_numbers(text: str) -> list[list[str]]:
+    """The numbers in each row of a page's tables."""
+    return [re.findall(r"\d+(?:[.,]\d+)*", row) for row in re.findall(r"^\|.*", text, re.MULTILINE)]
+
+
+def levels(text: str) -> list[int]:
+    """How far each heading of a page lies below its first one."""
+    depths = [len(mark) for mark in re.findall(r"^#+(?= )", prose(text), re.MULTILINE)]
+    return [depth - depths[0] for depth in depths]
+
+
+def drifted(english: str, chinese: str) -> Iterator[str]:
+    """What a translation has not of its original, or has otherwise."""
+    if commands(english) != commands(chinese):
+        yield "commands"
+    if table_numbers(english) != table_numbers(chinese):
+        yield "tables"
+    if levels(english) != levels(chinese):
+        yield "headings"
+    linked = {target for target in LINK.findall(prose(english)) if ".zh-CN" not in target}
+    targets = {target.replace(".zh-CN", "") for target in LINK.findall(prose(chinese))}
+    yield from (f"link {target}" for target in sorted(linked - targets))
+    quoted = set(INLINE.findall(prose(english))) - set(INLINE.findall(prose(chinese)))
+    yield from (f"`{word}`" for word in sorted(quoted))
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [pair[1:] for pair in translations()],
+    ids=[p[0] for p in translations()],
+)
+def test_a_translation_says_what_its_original_does(english: str, chinese: str) -> None:
+    assert [*drifted(english, chinese)] == []
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_both_languages_link_to_each_other_at_their_top(page: Path) -> None:
+    for this, other in ((page, original(page)), (original(page), page)):
+        assert f"]({other.name})" in "\n".join(this.read_text("utf-8").splitlines()[:6])
+
+
+@pytest.mark.parametrize(
+    ("chinese", "missing"),
+    [
+        ("# 甲\n## 甲\n`a` [乙](b.md)\n\n| 1 |\n\n```sh\nuv run x  # 丙\n```\n", []),
+        ("# 甲\n### 甲\n`a` [乙](b.md)\n\n| 1 |\n\n```sh\nuv run x\n```\n", ["headings"]),
+        ("# 甲\n## 甲\n`a` [乙](b.md)\n\n| 1 |\n\n```sh\nuv run y\n```\n", ["commands"]),
+        ("# 甲\n## 甲\n`a` [乙](b.md)\n\n| 2 |\n\n```sh\nuv run x\n```\n", ["tables"]),
+        ("# 甲\n## 甲\n`a` [乙](c.md)\n\n| 1 |\n\n```sh\nuv run x\n```\n", ["link b.md"]),
+        ("# 甲\n## 甲\n[乙](b.md)\n\n| 1 |\n\n```sh\nuv run x\n```\n", ["`a`"]),
+    ],
+)
+def test_a_translation_that_has_drifted_is_found(chinese: str, missing: list[str]) -> None:
+    english = "# A\n## A\n`a` [B](b.md)\n\n| 1 |\n\n```sh\nuv run x  # C\n```\n"
+    assert [*drifted(english, chinese)] == missing
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
