@@ -8,6 +8,13 @@ import click
 # libraries are imported where a command is called: torch and mlflow take seconds
 
 
+_model_option = click.option(
+    "--model",
+    metavar="FILE|FOLDER|URI",
+    help="An exported model, or e.g. models:/NAME@champion in MLflow; by default the current one.",
+)
+
+
 def _require_finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     """Refuses infinity, and nan, which click finds in any range."""
     if not math.isfinite(value):
@@ -17,11 +24,7 @@ def _require_finite(ctx: click.Context, param: click.Parameter, value: float) ->
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.option(
-    "--model",
-    metavar="FILE|FOLDER|URI",
-    help="An exported model, or e.g. models:/NAME@champion in MLflow; by default the current one.",
-)
+@_model_option
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table for spreadsheets and pandas.")
@@ -48,11 +51,7 @@ def predict(
 
 
 @click.command()
-@click.option(
-    "--model",
-    metavar="FILE|FOLDER|URI",
-    help="An exported model, or e.g. models:/NAME@champion in MLflow; by default the current one.",
-)
+@_model_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all networks.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--follow", is_flag=True, help="Change to a newer model or champion when it appears.")
