@@ -83,8 +83,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def shared(
     tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], Project]
-) -> Project:
-    """A project that all workers of a test session share: the first that needs it builds it."""
+) -> Iterator[Project]:
+    """A project that all workers of a test session share: the first that needs it builds it.
+
+    Raises:
+        AssertionError: at the end of the session, where a test has changed it.
+    """
     in_worker = "PYTEST_XDIST_WORKER" in os.environ
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if in_worker else base) / name
@@ -92,11 +96,15 @@ def shared(
     with FileLock(root.with_suffix(".lock")):
         if not done.exists():
             project = build(root)
-            done.write_text(json.dumps({"env": project.env, "output": project.first_output}))
+            status = project.git("status", "--porcelain")
+            found = {"env": project.env, "output": project.first_output, "status": status}
+            done.write_text(json.dumps(found))
     found = json.loads(done.read_text())
     project = Project(root, found["env"])
     project.first_output = found["output"]
-    return project
+    yield project
+    status = project.git("status", "--porcelain")
+    assert status == found["status"], f"a test has changed the shared project {name}"
 
 
 @pytest.fixture(scope="session")
@@ -108,15 +116,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def blank_template(
     tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> Project:
+) -> Iterator[Project]:
     """A new project for others to be copied from; don't run anything in it."""
-    return shared(tmp_path_factory, "blank", lambda root: projects.make(root, environment))
+    yield from shared(tmp_path_factory, "blank", lambda root: projects.make(root, environment))
 
 
 @pytest.fixture(scope="session")
 def reproduced_template(
     tmp_path_factory: pytest.TempPathFactory, blank_template: Project
-) -> Project:
+) -> Iterator[Project]:
     """A project after `dvc repro` and a commit, for others to be copied from and to look at.
 
     The first test that needs it waits for the pipeline; change nothing in it.
@@ -129,13 +137,13 @@ def reproduced_template(
         project.commit("results")
         return project
 
-    return shared(tmp_path_factory, "reproduced", build)
+    yield from shared(tmp_path_factory, "reproduced", build)
 
 
 @pytest.fixture(scope="session")
 def swept_template(
     tmp_path_factory: pytest.TempPathFactory, reproduced_template: Project
-) -> Project:
+) -> Iterator[Project]:
     """The reproduced project after a sweep, for others to be copied from and to look at.
 
     The commit (train.lr 0.02, seed 0) is version 1 in MLflow; the experiments `seed-1` and `bad`
@@ -148,7 +156,7 @@ def swept_template(
         project.exp("run", "--name", "bad", "-S", "seed=0", "-S", "train.lr=0.0001")
         return project
 
-    return shared(tmp_path_factory, "swept", build)
+    yield from shared(tmp_path_factory, "swept", build)
 
 
 @pytest.fixture

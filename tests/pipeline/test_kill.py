@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ def some_in_ci(seeds: int, in_ci: int) -> list[Any]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, reproduced_template: Project) -> Project:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, reproduced_template: Project
+) -> Iterator[Project]:
     """What the killed experiments would have given without a kill; change nothing in it."""
 
     def build(root: Path) -> Project:
@@ -41,7 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, reproduced_template: P
         project.repro()
         return project
 
-    return shared(tmp_path_factory, "undisturbed", build)
+    yield from shared(tmp_path_factory, "undisturbed", build)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ CHROMIUM = next((found for found in map(shutil.which, NAMES) if found), None)
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.ci,
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"),
 ]
 

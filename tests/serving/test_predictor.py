@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -35,7 +36,7 @@ LAST_DIGIT = 2e-6
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, blank_template: Project) -> Project:
+def trained(tmp_path_factory: pytest.TempPathFactory, blank_template: Project) -> Iterator[Project]:
     """A project that was trained on photos; change nothing in it."""
 
     def build(root: Path) -> Project:
@@ -48,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, blank_template: Project) -
         made.repro()
         return made
 
-    return shared(tmp_path_factory, "trained", build)
+    yield from shared(tmp_path_factory, "trained", build)
 
 
 @pytest.fixture
