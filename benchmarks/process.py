@@ -21,7 +21,7 @@ from reprovision.recipes import load_recipes
 ROOT = Path(__file__).resolve().parent.parent
 """The repository."""
 
-OURS = ("ours", "overhead", "photos", "pipeline", "preparing")
+OURS = ("distributed", "ours", "overhead", "photos", "pipeline", "preparing")
 """Workers that do what a stage does, in a process set up as `run_stage` does it; what is compared
 with runs as it comes."""
 

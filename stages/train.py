@@ -3,12 +3,13 @@
 import time
 
 from reprovision.core.files import digest_of_file
-from reprovision.core.params import load_params
+from reprovision.core.params import Params, load_params
 from reprovision.core.stage import run_stage
 from reprovision.data.dataset import load_info, load_split
 from reprovision.models.checkpoint import save_checkpoint
 from reprovision.models.classifier import count_parameters
 from reprovision.models.hardware import choose_precision, describe_hardware, describe_numerics
+from reprovision.models.workers import Workers
 from reprovision.results import layout
 from reprovision.results.fingerprint import run_key, training_key
 from reprovision.results.history import kept_epoch, write_history
@@ -16,32 +17,49 @@ from reprovision.tracking.environment import save_environment
 from reprovision.tracking.live import LiveLogging
 from reprovision.training import loop
 from reprovision.training.callbacks import HistoryWriter, Progress
+from reprovision.training.launch import connect, is_worker, launch
 from reprovision.training.resume import ResumeFolder
 
 
 def main() -> None:
     """Trains, or resumes an interrupted training; writes the checkpoint and the history."""
-    params, info = load_params(), load_info(layout.PREPARED)
-    train, val = load_split(layout.PREPARED, "train"), load_split(layout.PREPARED, "val")
+    params = load_params()
+    if params.train.processes > 1 and not is_worker():
+        launch(params.train.processes, "-m", "stages.train")
+        return
+    with connect(params.train.processes) as workers:
+        train(params, workers)
+
+
+def train(params: Params, workers: Workers) -> None:
+    """What each worker does; the first also writes the outputs and reports."""
+    info = load_info(layout.PREPARED)
+    splits = load_split(layout.PREPARED, "train"), load_split(layout.PREPARED, "val")
     training = training_key(params, info)
-    key = run_key(params, training)
-    state = loop.start(params, info)
+    state = loop.start(params, info, workers)
     device = state.classifier.device
-    hardware = describe_hardware(device, choose_precision(params, device))
+    hardware = describe_hardware(device, choose_precision(params, device), workers.count)
     numerics = describe_numerics(params, hardware)
+    resume = ResumeFolder(layout.resume_folder(), training, numerics)
+    resumed = resume.restore(state, workers)
+    if not workers.is_first:
+        saving = [] if workers.local_rank else [resume]
+        loop.train(state, *splits, params, saving, workers)
+        for callback in saving:
+            callback.delete()
+        return
+
     print(
         f"{params.model.name}, {count_parameters(state.classifier):,} parameters; "
         f"{', '.join(map(' '.join, hardware.items()))}, numerics {params.numerics}"
     )
-
-    resume = ResumeFolder(layout.resume_folder(), training, numerics)
-    if resume.restore(state):
+    if resumed:
         print(f"training resumed from epoch {len(state.history)}")
-    progress = Progress(params.train.epochs, len(state.history), len(train))
-    with LiveLogging(params, key) as live:
-        callbacks = [resume, HistoryWriter(layout.HISTORY), progress, live]
+    with LiveLogging(params, run_key(params, training)) as live:
+        progress = Progress(params.train.epochs, len(state.history), len(splits[0]), workers.count)
         began = time.perf_counter()
-        loop.train(state, train, val, params, callbacks)
+        callbacks = [resume, HistoryWriter(layout.HISTORY), progress, live]
+        loop.train(state, *splits, params, callbacks, workers)
         seconds = time.perf_counter() - began
         save_checkpoint(layout.CHECKPOINT, state.saved_model, params.model, info, numerics)
         # also where all epochs were trained before an interruption

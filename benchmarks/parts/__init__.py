@@ -26,6 +26,7 @@ NAMES = (
     "pipeline",
     "memory",
     "scale",
+    "distributed",
     "accurate",
 )
 """In the order of the page; `accurate` takes as long as all others together."""

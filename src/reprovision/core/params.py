@@ -30,6 +30,7 @@ _number = BeforeValidator(_refuse_booleans)
 # the upper limits refuse typing mistakes, which would fill the memory or overflow torch's numbers
 Count = Annotated[int, Field(ge=1, le=10**9), _number]
 Threads = Annotated[int, Field(ge=1, le=1024), _number]
+Processes = Annotated[int, Field(ge=1, le=1024), _number]
 Width = Annotated[int, Field(ge=1, le=100_000), _number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _number]
 Positive = Annotated[float, Field(gt=0, le=1e9), _number]
@@ -200,6 +201,7 @@ class TrainParams(Section):
     patience: Count | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
+    processes: Processes
     threads: Threads | Literal["auto"]
     compile: bool
 
@@ -207,6 +209,15 @@ class TrainParams(Section):
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("train.nesterov=true needs a train.momentum above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _every_process_needs_images(self) -> Self:
+        if self.processes > 1 and self.batch_size < 2 * self.processes:
+            raise ValueError(
+                f"train.batch_size={self.batch_size} leaves fewer than two images for each of "
+                f"train.processes={self.processes}: set it higher, or use fewer processes"
+            )
         return self
 
     @model_validator(mode="after")

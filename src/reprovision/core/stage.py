@@ -1,6 +1,7 @@
 """Runs a stage or a command: one instance at a time, and errors are one sentence."""
 
 import errno
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,7 +32,10 @@ def run_stage(main: Callable[[], None]) -> None:
 
     def run() -> None:
         keep_freed_memory()
-        with single_instance(Path(sys.argv[0]).stem):
+        # torchrun starts one per rank
+        rank = os.environ.get("LOCAL_RANK")
+        stage = Path(sys.argv[0]).stem
+        with single_instance(stage if rank is None else f"{stage}-{rank}"):
             main()
 
     sys.exit(handle_errors(run))

@@ -30,12 +30,18 @@ class Batches:
     them: it copies whole images, where torch takes up to 80 times as long for uint8. For another
     device all images are copied once, and gathered there.
 
+    Several workers share each batch: of its images every one gets each `workers`-th. Batch
+    normalization needs at least two: where fewer would be left for the last batch of an epoch, they
+    belong to the one before.
+
     Args:
         split: the images.
-        batch_size: images per batch; the last one of an epoch may have fewer.
+        batch_size: images per batch, of all workers; the last one of an epoch may have fewer.
         device: of the batches.
         class_weights: probability of an image by its label, up to a factor, with which an epoch
             draws as many images as there are, with replacement; None draws each image once.
+        rank: of this worker, counted from 0.
+        workers: their number.
     """
 
     def __init__(
@@ -44,13 +50,18 @@ class Batches:
         batch_size: int,
         device: torch.device,
         class_weights: Tensor | None = None,
+        rank: int = 0,
+        workers: int = 1,
     ) -> None:
         self.split = split
-        self.batch_size = batch_size
         self.device = device
         self.class_weights = class_weights
-        batch_bytes = batch_size * prod(split.images.shape[1:])
-        self.gathered = batch_size * max(1, GATHER_BYTES // batch_bytes)
+        self.rank, self.workers = rank, workers
+        least = 2 * workers if workers > 1 else 1
+        count = len(split)
+        self.bounds = [*range(0, max(1, count - least + 1), batch_size), count]
+        own_bytes = batch_size // workers * prod(split.images.shape[1:])
+        self.gathered = max(1, GATHER_BYTES // max(1, own_bytes))
         if device.type == "cpu":
             self.prefetcher = Prefetcher(split.images)
         else:
@@ -58,25 +69,27 @@ class Batches:
             self.labels = torch.from_numpy(split.labels).to(device)
 
     def __len__(self) -> int:
-        return ceil(len(self.split) / self.batch_size)
+        return len(self.bounds) - 1
 
     def steps(self, accumulate: int) -> int:
         """Steps per epoch, where each takes so many batches; the last may have fewer."""
         return ceil(len(self) / accumulate)
 
     def step_size(self, batch: int, accumulate: int) -> int:
-        """Images of the step that a batch, counted from 0, belongs to."""
-        whole = self.batch_size * accumulate
-        return min(whole, len(self.split) - batch // accumulate * whole)
+        """Images of the step that a batch, counted from 0, belongs to, of all workers."""
+        first = batch // accumulate * accumulate
+        return self.bounds[min(first + accumulate, len(self))] - self.bounds[first]
 
     def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields all images in random order: pixels uint8 (n, C, H, W) and labels int64 (n,)."""
         order = self._order(torch.Generator().manual_seed(seed)).to(self.device)
-        for rows in order.split(self.gathered):
-            pixels, labels = self._gather(rows)
-            yield from zip(
-                pixels.split(self.batch_size), labels.split(self.batch_size), strict=True
-            )
+        batches = order.tensor_split(self.bounds[1:-1])
+        own = [rows[self.rank :: self.workers] for rows in batches]
+        for start in range(0, len(own), self.gathered):
+            group = own[start : start + self.gathered]
+            sizes = [len(rows) for rows in group]
+            pixels, labels = self._gather(torch.cat(group))
+            yield from zip(pixels.split(sizes), labels.split(sizes), strict=True)
 
     def _order(self, generator: torch.Generator) -> Tensor:
         """Indices of an epoch's images."""

@@ -43,17 +43,22 @@ def choose_device(params: Params) -> torch.device:
     return torch.device(params.train.device)
 
 
-def set_threads(params: Params) -> None:
+def set_threads(params: Params, processes: int = 1) -> None:
     """Lets torch use `train.threads` CPU threads; `auto` means all processors it may run on.
 
     Sums are split among threads, so their number can change the last bits of a result.
+
+    Args:
+        processes: that share the processors.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     available = (len(affinity(0)) if affinity else os.cpu_count()) or 1
-    threads = available if params.train.threads == "auto" else params.train.threads
-    if threads > available:
+    auto = max(1, available // processes)
+    threads = auto if params.train.threads == "auto" else params.train.threads
+    if threads * processes > available:
+        shared = f" for each of {processes} processes" if processes > 1 else ""
         print(
-            f"warning: train.threads is {threads}, but there are {available} processors: "
+            f"warning: train.threads is {threads}{shared}, but there are {available} processors: "
             "threads that wait for each other can be many times slower",
             file=sys.stderr,
         )
@@ -103,10 +108,13 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, precision)
 
 
-def describe_hardware(device: torch.device, precision: torch.dtype) -> dict[str, str]:
-    """Device, number format and CPU threads."""
+def describe_hardware(
+    device: torch.device, precision: torch.dtype, processes: int = 1
+) -> dict[str, str]:
+    """Device, number format, CPU threads, and processes where there are several."""
     is_cuda = device.type == "cuda"
-    return {
+    several = {"processes": str(processes)} if processes > 1 else {}
+    return several | {
         "device": torch.cuda.get_device_name(device) if is_cuda else device.type,
         "precision": str(precision).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),

@@ -10,6 +10,7 @@ from torch.nn import functional
 from reprovision.data.dataset import Split
 from reprovision.models.classifier import Classifier
 from reprovision.models.mirror import MirrorAverage
+from reprovision.models.workers import SINGLE, Workers
 
 FEATURES_BATCH = 32
 """Images per batch where features are computed: those of photos fill the memory quickly."""
@@ -33,16 +34,16 @@ def predict(classifier: Classifier | MirrorAverage, images: Tensor, batch_size: 
 
 
 @torch.inference_mode()
-def compute_features(classifier: Classifier, split: Split) -> Split:
+def compute_features(classifier: Classifier, split: Split, workers: Workers = SINGLE) -> Split:
     """The split with features float32 (N, F) in place of its images, for training of the head.
 
-    The classifier is left in evaluation mode.
+    Each worker computes a part of them. The classifier is left in evaluation mode.
     """
     if not len(split):
         return split
-    images = torch.from_numpy(split.images)
+    images = torch.from_numpy(split.images[workers.part(len(split))])
     features = _in_batches(classifier, classifier.features, images, FEATURES_BATCH)
-    return Split(features.numpy(), split.labels)
+    return Split(workers.join(features).numpy(), split.labels)
 
 
 def _in_batches(
@@ -58,9 +59,12 @@ def _in_batches(
     return torch.cat(found) if found else torch.empty(0)
 
 
-def score(classifier: Classifier, split: Split, batch_size: int) -> Scores:
-    """Loss and accuracy over a split."""
-    logits = predict(classifier, torch.from_numpy(split.images), batch_size)
+def score(
+    classifier: Classifier, split: Split, batch_size: int, workers: Workers = SINGLE
+) -> Scores:
+    """Loss and accuracy over a split; each worker classifies a part of it."""
+    images = torch.from_numpy(split.images[workers.part(len(split))])
+    logits = workers.join(predict(classifier, images, batch_size))
     labels = torch.from_numpy(split.labels)
     loss = functional.cross_entropy(logits.double(), labels)
     accuracy = (logits.argmax(1) == labels).double().mean()

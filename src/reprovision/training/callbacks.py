@@ -44,11 +44,13 @@ class Progress(Callback):
         epochs: number of epochs at most.
         done: epochs that an earlier, interrupted run has finished.
         images: training images per epoch.
+        workers: that share them.
     """
 
-    def __init__(self, epochs: int, done: int, images: int) -> None:
+    def __init__(self, epochs: int, done: int, images: int, workers: int = 1) -> None:
         self.epochs = epochs
         self.images = images
+        self.workers = workers
         self.bar = tqdm(
             total=epochs * images,
             initial=done * images,
@@ -68,7 +70,8 @@ class Progress(Callback):
         self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
         summary = f"loss {metrics.loss():.4f}, accuracy {metrics.accuracy():.2%}"
         self.bar.set_postfix_str(summary, refresh=False)
-        self.bar.update((epoch - 1) * self.images + metrics.images - self.bar.n)
+        images = min(metrics.images * self.workers, self.images)
+        self.bar.update((epoch - 1) * self.images + images - self.bar.n)
 
     def on_epoch_end(self, state: TrainingState) -> None:
         epoch = state.history[-1]

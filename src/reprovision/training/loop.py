@@ -30,6 +30,7 @@ from reprovision.models.hardware import (
     set_threads,
 )
 from reprovision.models.inference import compute_features, score
+from reprovision.models.workers import SINGLE, Workers
 from reprovision.results.history import Epoch, has_stalled, kept_epoch
 from reprovision.training.callbacks import Callback
 from reprovision.training.ema import EMA
@@ -42,14 +43,14 @@ VAL_BATCH = 100
 """Images per validation batch: enough to use all cores, few enough for the processor's cache."""
 
 
-def start(params: Params, info: DatasetInfo) -> TrainingState:
+def start(params: Params, info: DatasetInfo, workers: Workers = SINGLE) -> TrainingState:
     """A new model with its optimizers, on the device that the params ask for.
 
     Raises:
         UserError: the device is not available, or network or augmentation do not fit the images.
     """
     check_channels(params.train.augment, info.shape[0])
-    set_threads(params)
+    set_threads(params, workers.local_count)
     device = choose_device(params)
     if params.train.compile:
         require_compiler(device)
@@ -72,6 +73,7 @@ def train(
     val: Split,
     params: Params,
     callbacks: Sequence[Callback] = (),
+    workers: Workers = SINGLE,
 ) -> None:
     """Trains from the state's last epoch to the end; then `state.saved_model` is the result.
 
@@ -79,20 +81,27 @@ def train(
         state: from `start`, or restored from an interrupted run.
         train, val: prepared splits; val may be empty, unless `train.keep` or `train.patience`
             need it.
-        callbacks: called after each batch and epoch.
+        callbacks: called after each batch and epoch, in this process.
+        workers: that train the same state together, each in a process of its own.
 
     Raises:
-        UserError: the loss is not finite, batch normalization gets a batch of one image, or there
-            are no validation images to wait for a better accuracy on.
+        UserError: the loss is not finite, batch normalization gets a batch of one image, there are
+            no validation images to wait for a better accuracy on, or too few images for the
+            workers.
     """
     if params.train.patience and not len(val):
         raise UserError(
             "train.patience needs validation images, and the data have none: set "
             "train.patience=null, or add images"
         )
+    if workers.count > 1 and len(train) < 2 * workers.count:
+        raise UserError(
+            f"train.processes={workers.count} needs at least two training images for each, and "
+            f"there are {len(train)}: set it lower, or add images"
+        )
     for phase in phases(params.train):
         if len(state.history) < phase.end:
-            _train_phase(state, train, val, params, phase, callbacks)
+            _train_phase(state, train, val, params, phase, callbacks, workers)
     for callback in callbacks:
         callback.on_train_end(state)
     state.saved_model.load_state_dict(state.best)
@@ -105,6 +114,7 @@ def _train_phase(
     params: Params,
     phase: Phase,
     callbacks: Sequence[Callback],
+    workers: Workers,
 ) -> None:
     """Trains the epochs of a phase that are left, or until `train.patience` has run out."""
     state.classifier.network.requires_grad_(not phase.is_frozen)
@@ -114,17 +124,20 @@ def _train_phase(
             optimizer.state.clear()
     if phase.is_frozen and not is_augmented(params.train.augment):
         # they are the same in each epoch
-        train, val = (compute_features(state.classifier, split) for split in (train, val))
+        train, val = (compute_features(state.classifier, part, workers) for part in (train, val))
     balance, weights = params.train.balance, balanced_weights(train.labels)
     drawn, weighted = (weights if balance == name else None for name in ("sampler", "loss"))
-    batches = Batches(train, params.train.batch_size, state.classifier.device, drawn)
+    size, device = params.train.batch_size, state.classifier.device
+    batches = Batches(train, size, device, drawn, workers.rank, workers.count)
     loss_function = build_loss(params.train, weighted)
     for epoch in range(len(state.history), phase.end):
         if has_stalled(state.history, params.train.patience, phases(params.train)[-1].start):
             return
         with _translate_batch_norm_errors():
-            metrics = _train_epoch(state, batches, loss_function, params, phase, epoch, callbacks)
-        scores = score(state.saved_model, val, VAL_BATCH) if len(val) else None
+            metrics = _train_epoch(
+                state, batches, loss_function, params, phase, epoch, callbacks, workers
+            )
+        scores = score(state.saved_model, val, VAL_BATCH, workers) if len(val) else None
         steps = batches.steps(params.train.accumulate)
         last_step = (epoch + 1 - phase.start) * steps - 1
         state.history.append(
@@ -152,6 +165,7 @@ def _train_epoch(
     phase: Phase,
     epoch: int,
     callbacks: Sequence[Callback],
+    workers: Workers,
 ) -> RunningMetrics:
     """One pass over the training images."""
     precision = choose_precision(params, batches.device)
@@ -160,23 +174,30 @@ def _train_epoch(
         # the statistics of batch normalization stay, too, also when all layers are trained: see
         # `phases`
         model.network.eval()
-    forward = torch.compile(model) if params.train.compile else model
-    augment = Augmentation(params.train.augment, seed_for(params.seed, epoch, "augmentation"))
-    mix = Mixing(params.train.augment, seed_for(params.seed, epoch, "mixing"))
+    wrapped = workers.wrap(model)
+    forward = torch.compile(wrapped) if params.train.compile else wrapped
+    augmentation, mixing, dropout = (
+        seed_for(params.seed, epoch, workers.purpose(purpose))
+        for purpose in ("augmentation", "mixing", "dropout")
+    )
+    augment = Augmentation(params.train.augment, augmentation)
+    mix = Mixing(params.train.augment, mixing)
     metrics = RunningMetrics()
-    torch.manual_seed(seed_for(params.seed, epoch, "dropout"))
+    torch.manual_seed(dropout)
     shuffled = batches.epoch(seed_for(params.seed, epoch, "order"))
     accumulate, steps = params.train.accumulate, batches.steps(params.train.accumulate)
     for index, (pixels, labels) in enumerate(shuffled):
         # outside of autocast: places in an image need more digits than bfloat16 has
         mixed, targets = mix(augment(pixels), labels)
-        with autocast(batches.device, precision):
-            logits = forward(mixed)
-        loss = loss_function(logits.float(), targets.for_loss(logits.shape[1]))
-        # the sum over a step's batches is the mean over its images
-        share = len(labels) / batches.step_size(index, accumulate) if accumulate > 1 else 1
-        (loss if share == 1 else loss * share).backward()
-        if (index + 1) % accumulate == 0 or index + 1 == len(batches):
+        is_last = (index + 1) % accumulate == 0 or index + 1 == len(batches)
+        with workers.averaging(wrapped, now=is_last):
+            with autocast(batches.device, precision):
+                logits = forward(mixed)
+            loss = loss_function(logits.float(), targets.for_loss(logits.shape[1]))
+            # summed over a step's batches and averaged over the workers, the mean over its images
+            share = workers.count * len(labels) / batches.step_size(index, accumulate)
+            (loss if share == 1 else loss * share).backward()
+        if is_last:
             step = epoch * steps + index // accumulate
             factor = schedule(params.train, step - phase.start * steps, steps, phase.epochs)
             _update_parameters(state, params, factor)
@@ -185,6 +206,10 @@ def _train_epoch(
         metrics.add(loss, logits, targets.dominant)
         for callback in callbacks:
             callback.on_batch_end(epoch + 1, metrics)
+    metrics.reduce(workers)
+    workers.average_statistics(model)
+    if state.ema:
+        workers.average_statistics(state.ema.module)
     return metrics
 
 

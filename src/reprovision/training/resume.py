@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from reprovision.core.files import digest_of, newest_first, write_bytes
+from reprovision.models.workers import SINGLE, Workers
 from reprovision.training.callbacks import Callback
 from reprovision.training.state import TrainingState
 
@@ -53,20 +54,35 @@ class ResumeFolder(Callback):
         for path in others[KEPT - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, state: TrainingState) -> bool:
-        """Loads the saved state into a new one; False if there is none, or it is damaged."""
+    def restore(self, state: TrainingState, workers: Workers = SINGLE) -> bool:
+        """Loads the saved state into a new one; False if there is none, or it is damaged.
+
+        Of several machines one may have saved more epochs than another: the furthest state wins.
+        """
+        content = self._read()
+        if content:
+            _load(state, content)
+        epochs = workers.all(len(state.history))
+        furthest = max(epochs)
+        if furthest > min(epochs):
+            content = workers.broadcast(content, epochs.index(furthest))
+            _load(state, content)
+        return furthest > 0
+
+    def _read(self) -> bytes:
+        """The saved state; empty if there is none, or it is damaged."""
         try:
-            content = self.path.read_bytes()
+            saved = self.path.read_bytes()
         except OSError:
-            return False
-        digest, content = content[:DIGEST], content[DIGEST:]
-        if sha256(content).digest() != digest:
-            return False
-        device = state.classifier.device
-        loaded = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        state.load_state_dict(loaded)
-        return True
+            return b""
+        digest, content = saved[:DIGEST], saved[DIGEST:]
+        return content if sha256(content).digest() == digest else b""
 
     def delete(self) -> None:
         """Deletes the saved state."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _load(state: TrainingState, content: bytes) -> None:
+    device = state.classifier.device
+    state.load_state_dict(torch.load(io.BytesIO(content), map_location=device, weights_only=True))
