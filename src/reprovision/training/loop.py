@@ -52,6 +52,8 @@ def start(params: Params, info: DatasetInfo, workers: Workers = SINGLE) -> Train
     check_channels(params.train.augment, info.shape[0])
     set_threads(params, workers.local_count)
     device = choose_device(params)
+    if workers.count > 1 and device.type == "mps":
+        raise UserError("several train.processes can't share an MPS device: use train.device=cpu")
     if params.train.compile:
         require_compiler(device)
     set_deterministic(device)
