@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from project import tiny_params
+from torch import Tensor, nn
 from torch.nn import functional
 
 from reprovision.core.errors import UserError
@@ -283,3 +284,24 @@ def test_a_step_with_mixup_learns_both_labels(prepared: Path) -> None:
 def test_colors_of_grayscale_images_are_refused_before_training(prepared: Path) -> None:
     with pytest.raises(UserError, match=r"train\.augment\.saturation and hue"):
         trained(prepared, tiny_params(**{"train.augment.hue": 0.1}))
+
+
+class Unpooling(nn.Module):
+    """A layer before a network, for which torch has no deterministic algorithm."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled, indices = functional.max_pool2d(images, 2, return_indices=True)
+        found: Tensor = self.network(functional.max_unpool2d(pooled, indices, 2))
+        return found
+
+
+def test_a_network_that_is_never_the_same_twice_is_refused(prepared: Path) -> None:
+    params = tiny_params()
+    state = loop.start(params, load_info(prepared))
+    state.classifier.network = Unpooling(state.classifier.network)
+    with pytest.raises(UserError, match="gives other results each time on this device"):
+        loop.train(state, load_split(prepared, "train"), load_split(prepared, "val"), params)

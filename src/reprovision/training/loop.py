@@ -87,9 +87,9 @@ def train(
         workers: that train the same state together, each in a process of its own.
 
     Raises:
-        UserError: the loss is not finite, batch normalization gets a batch of one image, there are
-            no validation images to wait for a better accuracy on, or too few images for the
-            workers.
+        UserError: the loss is not finite, batch normalization gets a batch of one image, the
+            network has an operation that is not deterministic on the device, there are no
+            validation images to wait for a better accuracy on, or too few images for the workers.
     """
     if params.train.patience and not len(val):
         raise UserError(
@@ -135,7 +135,7 @@ def _train_phase(
     for epoch in range(len(state.history), phase.end):
         if has_stalled(state.history, params.train.patience, phases(params.train)[-1].start):
             return
-        with _translate_batch_norm_errors():
+        with _translate_errors():
             metrics = _train_epoch(
                 state, batches, loss_function, params, phase, epoch, callbacks, workers
             )
@@ -236,7 +236,8 @@ def _check_finite(epoch: Epoch) -> None:
 
 
 @contextmanager
-def _translate_batch_norm_errors() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
+    """Turns what torch says of batches and networks that it can't train into a UserError."""
     try:
         yield
     except ValueError as error:
@@ -245,4 +246,11 @@ def _translate_batch_norm_errors() -> Iterator[None]:
         raise UserError(
             "batch normalization cannot train on a batch of one image, which may be the last of "
             "an epoch: use another train.batch_size"
+        ) from error
+    except RuntimeError as error:
+        if "deterministic implementation" not in str(error):
+            raise
+        raise UserError(
+            "the network has an operation that gives other results each time on this device: use "
+            "another model.name, or train.device=cpu"
         ) from error
