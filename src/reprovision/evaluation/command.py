@@ -6,7 +6,7 @@ from pathlib import Path
 from reprovision.core.errors import UserError, printable
 from reprovision.core.files import write_json
 from reprovision.core.params import Params
-from reprovision.core.wording import count, did_you_mean
+from reprovision.core.wording import count, did_you_mean, first_ten
 from reprovision.evaluation.roc import roc_auc
 from reprovision.evaluation.testing import (
     all_images,
@@ -21,7 +21,6 @@ from reprovision.results.metrics import describe, measure, rounded
 from reprovision.results.predictions import write_predictions
 from reprovision.results.sums import Settings
 from reprovision.sources import open_source
-from reprovision.sources.files import first_ten
 
 
 def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path | None) -> None:

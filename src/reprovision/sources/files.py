@@ -8,6 +8,7 @@ import numpy as np
 
 from reprovision.core.errors import UserError
 from reprovision.core.memory import chunks
+from reprovision.core.wording import first_ten
 from reprovision.images.parallel import map_images
 from reprovision.images.preprocessing import ImageError, Preprocessing, image_size, preprocess
 from reprovision.sources.digests import digest_of_content
@@ -107,12 +108,6 @@ def one_line(path: Path) -> str:
     """A file's name on one line of valid UTF-8, neither of which file systems guarantee."""
     text = path.as_posix().encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else repr(text)[1:-1]
-
-
-def first_ten(names: Sequence[str]) -> str:
-    """A list for a sentence; of many names, the first ten and the number of others."""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
 
 
 def report_unreadable(bad: Sequence[tuple[str, str]], total: int, what: str, action: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from reprovision.core.errors import UserError
+from reprovision.core.wording import first_ten
 from reprovision.data.dataset import SplitName
 from reprovision.images.files import SUFFIXES, used_entries
-from reprovision.sources.files import common_size, first_ten, one_line, part_of_files
+from reprovision.sources.files import common_size, one_line, part_of_files
 from reprovision.sources.source import Part, Source
 from reprovision.sources.table import SPLIT_NAMES
 

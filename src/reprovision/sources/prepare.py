@@ -24,6 +24,7 @@ from reprovision.core.errors import UserError
 from reprovision.core.files import digest_of_file, with_filename, write_bytes
 from reprovision.core.memory import chunks
 from reprovision.core.params import DataParams
+from reprovision.core.wording import first_ten
 from reprovision.data.dataset import (
     SPLITS,
     DatasetInfo,
@@ -33,7 +34,7 @@ from reprovision.data.dataset import (
     write_info,
 )
 from reprovision.images.preprocessing import Preprocessing
-from reprovision.sources.files import first_ten, report_unreadable
+from reprovision.sources.files import report_unreadable
 from reprovision.sources.source import Part, Source, choose_classes
 from reprovision.sources.splits import LEFT_OUT, TRAIN, assign
 

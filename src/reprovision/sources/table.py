@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from reprovision.core.errors import UserError
-from reprovision.core.wording import count
+from reprovision.core.wording import count, first_ten
 from reprovision.data.dataset import SplitName
 from reprovision.images.files import SUFFIXES, used_entries
-from reprovision.sources.files import common_size, first_ten, part_of_files
+from reprovision.sources.files import common_size, part_of_files
 from reprovision.sources.source import Part, Source
 
 TABLES = (".csv", ".tsv", ".parquet")
