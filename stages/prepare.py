@@ -30,7 +30,7 @@ def main() -> None:
     print(f"{info.name}: {counts} images of {size} (channels, height, width)")
     # prepare has reported what can't be read
     others = (finding for finding in findings if finding.name != "unreadable")
-    for warning in (*source.remarks, *warnings_of(others)):
+    for warning in (*source.notes, *warnings_of(others)):
         print(f"warning: {warning}")
 
 

@@ -27,7 +27,7 @@ MLflow   run {run.info.run_name!r}, model {model}:
 metrics  {layout.TEST_METRICS}: uv run dvc metrics show
 plots    {layout.PLOTS}/, and the model card {layout.CARD}
 model    {layout.ONNX_MODEL}
-{how_to_keep()}""")
+{how_to_keep(params.data.source)}""")
 
 
 if __name__ == "__main__":

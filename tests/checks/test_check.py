@@ -50,6 +50,13 @@ def test_photos_with_nothing_wrong_give_no_findings(photos: Path) -> None:
     assert (photos.parent / "report" / "dataset.png").is_file()
 
 
+def test_val_without_test_is_explained(photos: Path) -> None:
+    (photos / "test").rename(photos / "val")
+    done = check(photos)
+    assert "note: there are val images, but no test images: some of the training" in done.output
+    assert done.exit_code == 0
+
+
 def test_a_test_photo_that_was_trained_on_is_leakage(photos: Path) -> None:
     content = (photos / "train/bee/3.jpg").read_bytes()
     (photos / "test/bee/copy.jpg").write_bytes(content)

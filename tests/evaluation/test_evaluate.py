@@ -49,6 +49,15 @@ def test_a_folder_is_tested_as_a_whole(reproduced_template: Project, tmp_path: P
     assert "warning" not in done.stderr
 
 
+def test_that_val_is_left_out_is_reported(reproduced_template: Project, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        count = save_test_images(reproduced_template, tmp_path / "scans" / split)
+    source = ("--source", str(tmp_path / "scans"))
+    done = reproduced_template.run("reprovision", "evaluate", *source)
+    assert f"over {count} images of" in done.stdout
+    assert "only the images of train are evaluated, not those of val" in done.stderr
+
+
 def test_one_class_is_enough_to_test_on(reproduced_template: Project, tmp_path: Path) -> None:
     project = reproduced_template
     save_test_images(project, tmp_path / "all")

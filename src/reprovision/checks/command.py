@@ -47,7 +47,7 @@ def check(path: str, folder: Path) -> bool:
         raise UserError(f"none of the images in {source.name} can be read: {origin} ({reason})")
     shared = list(check_groups(source, _group(path)))
     findings = [*shared, *check_images(images)]
-    for line in (*summary(images), *(f"note: {remark}" for remark in source.remarks)):
+    for line in (*summary(images), *(f"note: {remark}" for remark in source.notes)):
         print(printable(line))
     for finding in findings:
         print("\n".join(map(printable, describe(finding))))

@@ -43,6 +43,11 @@ def evaluate(params: Params, path: Path, source: str, set_apart: bool, out: Path
             f"{source} has the class {unknown[0]}, which the model does not know: its classes are "
             f"{first_ten(model.classes)}{did_you_mean(unknown[0], model.classes)}"
         )
+    if opened.val and not opened.test and not set_apart:
+        print(
+            f"note: of {source} only the images of train are evaluated, not those of val",
+            file=sys.stderr,
+        )
     answers = ask(model, images, params.data.on_bad_image)
     if trained_on := count_training_images(answers.digests, model, layout.PREPARED):
         print(

@@ -181,11 +181,10 @@ def _read_weights(params: ModelParams) -> dict[str, Tensor]:
         raise
     # torch's unpickler raises nearly any exception for what is no file of tensors
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{weights} can't be read as parameters ({reason}): use a file of tensors, "
-            ".safetensors or .pth"
-        ) from None
+            f"{weights} can't be read as parameters: it is damaged, or something else than a file "
+            "of tensors, .safetensors or .pth"
+        ) from error
     return _tensors(weights, content)
 
 

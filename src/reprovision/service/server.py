@@ -43,6 +43,7 @@ def serve(service: Service, host: str, port: int) -> None:
         # uvicorn raises it again once everything is answered
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listening])
+        print("stopped", flush=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

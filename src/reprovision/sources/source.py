@@ -80,6 +80,17 @@ class Source:
         """Those that exist, in the order train, val, test."""
         return [part for part in (self.train, self.val, self.test) if part]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks, and what people who have no test images should know."""
+        if self.test or not self.val:
+            return self.remarks
+        return (
+            *self.remarks,
+            "there are val images, but no test images: some of the training images are set apart "
+            "for testing; to test on those of val, call it test",
+        )
+
 
 def choose_classes(source: Source, names: Sequence[str] | None) -> Source:
     """The source with some of its classes, in the order given; images of others are not used.

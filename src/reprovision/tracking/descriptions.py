@@ -75,9 +75,16 @@ def experiment_tags() -> dict[str, str]:
     return {EXPERIMENT_TAG: name} if name else {}
 
 
-def how_to_keep() -> str:
-    """A line on how to commit what the run has changed; that nothing has changed otherwise."""
-    kept = (LOCK, PARAMS, RESULTS)
+def how_to_keep(source: str) -> str:
+    """A line on how to commit what the run has changed; that nothing has changed otherwise.
+
+    Args:
+        source: of the images; DVC writes into a file beside a folder that has others than before.
+    """
+    kept = [LOCK, PARAMS, RESULTS]
+    images = Path(f"{source}.dvc")
+    if images.is_file() and git_text_or_empty("status", "--porcelain", "--", str(images)):
+        kept.append(images)
     commit = f"git add {' '.join(map(str, kept))} && git commit"
     name = os.environ.get("DVC_EXP_NAME")
     if name and Path.cwd().resolve() != workspace():

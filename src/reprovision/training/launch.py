@@ -16,6 +16,7 @@ from torch import distributed
 from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from tqdm import tqdm
 
 from reprovision.core.errors import UserError
 from reprovision.models.workers import SINGLE, Workers
@@ -111,7 +112,8 @@ def connect(processes: int) -> Iterator[Workers]:
         # gloo has no class of its own
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
             raise
-        print("lost the connection to another worker", file=sys.stderr)
+        # below the progress bar
+        tqdm.write("lost the connection to another worker", file=sys.stderr)
         sys.exit(LOST)
     finally:
         if distributed.is_initialized():
