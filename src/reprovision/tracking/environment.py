@@ -40,8 +40,10 @@ class TrainingEnvironment(Section):
 
     @property
     def ended(self) -> int:
-        """End of the training loop, in milliseconds since 1970."""
-        return self.began + round(1000 * self.train_seconds)
+        """End of the training loop, in milliseconds since 1970; not before that of an epoch."""
+        # the loop begins a little later than `began`
+        ended = self.began + round(1000 * self.train_seconds)
+        return max(ended, *self.epoch_times.values()) if self.epoch_times else ended
 
 
 class ExportCheck(Section):
