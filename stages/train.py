@@ -55,10 +55,10 @@ def train(params: Params, workers: Workers) -> None:
     )
     if resumed:
         print(f"training resumed from epoch {len(state.history)}")
+    progress = Progress(params.train.epochs, len(state.history), len(splits[0]), workers.count)
     with LiveLogging(params, run_key(params, training)) as live:
-        progress = Progress(params.train.epochs, len(state.history), len(splits[0]), workers.count)
-        began = time.perf_counter()
         callbacks = [resume, HistoryWriter(layout.HISTORY), progress, live]
+        began = time.perf_counter()
         loop.train(state, *splits, params, callbacks, workers)
         seconds = time.perf_counter() - began
         save_checkpoint(layout.CHECKPOINT, state.saved_model, params.model, info, numerics)

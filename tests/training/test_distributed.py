@@ -51,7 +51,7 @@ def wait_for_epochs(project: Project, epochs: int) -> None:
 
 
 def train(project: Project) -> str:
-    done = project.run("python", "-m", "stages.train")
+    done = project.run(*project.stage("train"))
     return done.stdout + done.stderr
 
 
@@ -77,7 +77,7 @@ def test_what_no_worker_can_do_is_one_sentence_and_not_tried_again(
     make_project: MakeProject,
 ) -> None:
     project = make_project(reproduced=True, **TWO, **{"train.optimizer": "sgd", "train.lr": 1e9})
-    assert project.refused("python", "-m", "stages.train").startswith("training diverged")
+    assert project.refused(*project.stage("train")).startswith("training diverged")
 
 
 def test_another_number_of_workers_than_params_say_is_refused(make_project: MakeProject) -> None:
@@ -95,7 +95,7 @@ def test_a_killed_worker_changes_no_byte(make_project: MakeProject, rank: str) -
     undisturbed, killed = (make_project(reproduced=True, **three) for _ in range(2))
     train(undisturbed)
     (killed.root / "results" / "history.csv").unlink()
-    running = killed.start("python", "-m", "stages.train")
+    running = killed.start(*killed.stage("train"))
     wait_for_epochs(killed, 5)
     workers_of(running)[rank].kill()
     output, _ = running.communicate(timeout=300)
@@ -116,7 +116,7 @@ def test_workers_end_with_a_killed_stage_and_the_next_one_resumes(
     )
     train(undisturbed)
     (killed.root / "results" / "history.csv").unlink()
-    running = killed.start("python", "-m", "stages.train")
+    running = killed.start(*killed.stage("train"))
     wait_for_epochs(killed, 5)
     workers = workers_of(running)
     running.send_signal(signal.SIGKILL)
@@ -149,24 +149,16 @@ def test_processes_share_a_frozen_backbone(make_project: MakeProject, tmp_path: 
     assert_alike(one, two, 1e-2)
 
 
-PROBE = f"probe-{os.getpid()}"
-
-
 @pytest.fixture
 def hosts() -> Iterator[dict[str, str]]:
     """Two network namespaces with their addresses, connected by devices named `wire`."""
-    # a container may have root, but no rights
-    if (
-        not shutil.which("ip")
-        or subprocess.run(["ip", "netns", "add", PROBE], check=False).returncode
-    ):
-        pytest.skip("network namespaces need iproute2 and root")
-    ip("netns", "delete", PROBE)
     names = {f"{kind}-{os.getpid()}": f"10.77.0.{n}" for n, kind in enumerate("ab", start=1)}
     a, b = names
+    # a container may have root, but no rights
+    if not shutil.which("ip") or subprocess.run(["ip", "netns", "add", a], check=False).returncode:
+        pytest.skip("network namespaces need iproute2 and root")
+    ip("netns", "add", b)
     try:
-        for name in names:
-            ip("netns", "add", name)
         ip("link", "add", "wire", "netns", a, "type", "veth", "peer", "name", "wire", "netns", b)
         for name, address in names.items():
             ip("-n", name, "addr", "add", f"{address}/24", "dev", "wire")
@@ -203,7 +195,7 @@ def test_two_machines_give_the_bytes_of_one(
             )
         )
     wait_for_epochs(projects[0], 5)
-    # the first worker's machine has the only state
+    # each machine has saved the state
     (second,) = workers_of(running[1]).values()
     second.kill()
     output, _ = running[0].communicate(timeout=300)

@@ -72,8 +72,8 @@ def summary(images: Images) -> Iterator[str]:
     """Lines on what there is: images per split and class, and what guessing would reach."""
     counts = images.counts()
     present = [i for i, split in enumerate(counts) if split.any()]
-    totals = ", ".join(f"{counts[i].sum():,} {SPLITS[i]}" for i in present)
-    yield f"{images.name}: {totals} images of {count(len(images.classes), 'class')}"
+    sizes = ", ".join(f"{counts[i].sum():,} {SPLITS[i]}" for i in present)
+    yield f"{images.name}: {sizes} images of {count(len(images.classes), 'class')}"
     order = np.argsort(-counts[0], kind="stable").tolist()
     shown = order if len(order) <= LARGEST else [*order[:3], *order[-3:]]
     for place, index in enumerate(shown):

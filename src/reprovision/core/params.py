@@ -29,8 +29,7 @@ def _none_is_empty(value: Any) -> Any:
 _number = BeforeValidator(_refuse_booleans)
 # the upper limits refuse typing mistakes, which would fill the memory or overflow torch's numbers
 Count = Annotated[int, Field(ge=1, le=10**9), _number]
-Threads = Annotated[int, Field(ge=1, le=1024), _number]
-Processes = Annotated[int, Field(ge=1, le=1024), _number]
+SmallCount = Annotated[int, Field(ge=1, le=1024), _number]
 Width = Annotated[int, Field(ge=1, le=100_000), _number]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _number]
 Positive = Annotated[float, Field(gt=0, le=1e9), _number]
@@ -201,8 +200,8 @@ class TrainParams(Section):
     patience: Count | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
-    processes: Processes
-    threads: Threads | Literal["auto"]
+    processes: SmallCount
+    threads: SmallCount | Literal["auto"]
     compile: bool
 
     @model_validator(mode="after")

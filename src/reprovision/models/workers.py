@@ -82,9 +82,7 @@ class Workers:
         return values
 
     def broadcast(self, value: Any, rank: int) -> Any:
-        """The value of the worker of a rank."""
-        if self.count == 1:
-            return value
+        """The value of the worker of a rank, of several."""
         values = [value]
         distributed.broadcast_object_list(values, rank)
         return values[0]
