@@ -170,7 +170,7 @@ def test_welchs_test_agrees_with_a_published_example() -> None:
     second = [
         *(27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4),
     ]
-    p = welch(first, second)
+    (p,) = welch(first, [second])
     assert p is not None
     assert round(p, 3) == 0.021
 
@@ -206,7 +206,7 @@ def test_single_runs_are_not_judged_and_do_not_hide_the_best_of_several_seeds() 
 
 
 def test_groups_without_any_spread_are_not_judged() -> None:
-    assert welch([0.9, 0.9], [0.8, 0.8]) is None
+    assert welch([0.9, 0.9], [[0.8, 0.8], [0.8]]) == [None, None]
     board = only_board(seeds(0.9, 0.9, train_lr=1) + seeds(0.8, 0.8, train_lr=2))
     assert standings(board) == [Standing.BEST, Standing.TOO_FEW]
 
@@ -256,10 +256,10 @@ def test_who_has_won_is_a_sentence(runs: list[tuple[Any, ...]], sentence: str) -
 # ---- on a terminal
 
 
-def shown(runs: list[Run], width: int) -> str:
+def shown(runs: list[Run], width: int, top: int = 50) -> str:
     """What a terminal of some width shows."""
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    show_leaderboard(runs, "accuracy", console)
+    show_leaderboard(runs, "accuracy", console, top)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -282,6 +282,22 @@ def test_params_that_do_not_fit_as_columns_stand_below_each_place_and_are_whole(
 def test_params_are_columns_where_these_fit() -> None:
     header = shown([run(0.9, train_lr=1), run(0.8, train_lr=2)], 80).splitlines()[2]
     assert header.split()[:4] == ["#", "lr", "n", "accuracy"]
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_a_long_table_shows_the_top_and_the_place_that_others_are_tested_against(
+    width: int,
+) -> None:
+    single = [r for i in range(9) for r in seeds(0.99 - i / 100, train_lr=i + 1)]
+    several = seeds(0.80, 0.82, train_lr=20) + seeds(0.50, 0.52, train_lr=21)
+    text = shown(single + several, width, top=3)
+
+    rows = [line.split() for line in text.splitlines() if "%" in line]
+    assert [row[0] for row in rows if row[0].isdigit()] == ["1", "2", "3", "10"]
+    assert "7 places not shown: --top 11 shows all." in text
+    assert "only #10 has several seeds" not in text
+    assert "#10 is the best of several seeds" in text
+    assert "not shown" not in shown(single + several, width, top=11)
 
 
 def test_params_are_shortened_to_what_no_other_param_or_column_is_called() -> None:

@@ -103,7 +103,14 @@ def diff(
 @click.command()
 @click.option("--mlflow", is_flag=True, help="Rank MLflow's runs instead of DVC's experiments.")
 @click.option("--metric", default="accuracy", show_default=True, help="Of results/test.json.")
-def leaderboard(mlflow: bool, metric: str) -> None:
+@click.option(
+    "--top",
+    default=50,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Places to show of each table.",
+)
+def leaderboard(mlflow: bool, metric: str, top: int) -> None:
     """Rank params by their mean over seeds, and test which differences are more than chance.
 
     Takes every finished DVC experiment, the workspace and HEAD; with --mlflow, all runs of the
@@ -111,14 +118,14 @@ def leaderboard(mlflow: bool, metric: str) -> None:
     """
     from reprovision.comparison.ranking_table import print_leaderboard
     from reprovision.core.params import load_params
-    from reprovision.results.run import finished_runs
+    from reprovision.results.finished import finished_runs
 
     if mlflow:
         from reprovision.tracking.runs import finished_runs as mlflow_runs
 
-        print_leaderboard(mlflow_runs(load_params().track.experiment), metric)
+        print_leaderboard(mlflow_runs(load_params().track.experiment), metric, top)
     else:
-        print_leaderboard(finished_runs(), metric)
+        print_leaderboard(finished_runs(), metric, top)
 
 
 @click.command()

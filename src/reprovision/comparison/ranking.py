@@ -7,8 +7,9 @@ question, which `reprovision diff` answers.
 """
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,21 +18,8 @@ from scipy import stats
 from reprovision.comparison.same_images import by_test_images
 from reprovision.core.errors import UserError
 from reprovision.results.metrics import METRICS
-from reprovision.results.run import Run, TestSet, used_params
+from reprovision.results.run import SEED, Run, TestSet
 from reprovision.results.statistics import adjust
-
-SEED = "seed"
-
-IRRELEVANT = (
-    SEED,
-    "track.",
-    "export.",
-    "evaluate.batch_size",
-    "evaluate.confidence",
-    "evaluate.mistakes",
-)
-"""Prefixes of the params that can't change what a network of given params achieves: the seed stands
-for chance, the others act after the test set was scored."""
 
 
 class Standing(enum.Enum):
@@ -148,21 +136,16 @@ def runs_with(metric: str, runs: Sequence[Run]) -> list[Run]:
     return found
 
 
-def relevant_params(run: Run) -> dict[str, Any]:
-    """The params of a run that can change what it achieves."""
-    return {k: v for k, v in used_params(run.params).items() if not k.startswith(IRRELEVANT)}
-
-
 def without_repeats(runs: Iterable[Run]) -> tuple[list[Run], int]:
     """The first of the runs that repeat each other: two runs of one seed are one draw, not two.
 
     Returns:
         the runs, and how many were left out although their metrics differ.
     """
-    kept: dict[Any, Run] = {}
+    kept: dict[Hashable, Run] = {}
     differing = 0
     for run in runs:
-        key = (run.test_set, run.code, run.params.get(SEED), _freeze(relevant_params(run)))
+        key = (run.test_set, run.code, run.params.get(SEED), run.settings)
         first = kept.setdefault(key, run)
         differing += first.metrics != run.metrics
     return list(kept.values()), differing
@@ -173,25 +156,48 @@ def summarize(values: Sequence[float], confidence: float) -> Summary:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Summary(mean, None, None)
-    quantile = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
-    return Summary(mean, float(np.std(values, ddof=1)), float(quantile * stats.sem(values)))
+    sd = _sd(values)
+    margin = _quantile(confidence, len(values) - 1) * sd / len(values) ** 0.5
+    return Summary(mean, sd, margin)
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """p of Welch's t test (doi:10.1093/biomet/34.1-2.28); None without any spread to judge by."""
-    if min(len(first), len(second)) < 2 or len(set(first)) == len(set(second)) == 1:
-        return None
-    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+@cache
+def _quantile(confidence: float, freedom: int) -> float:
+    """Of Student's t distribution, on both sides of an interval."""
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+
+
+def welch(first: Sequence[float], others: Sequence[Sequence[float]]) -> list[float | None]:
+    """p of Welch's t test (doi:10.1093/biomet/34.1-2.28) of one sample against each of others.
+
+    None without any spread to judge by.
+    """
+    p: list[float | None] = [None] * len(others)
+    several = [i for i, other in enumerate(others) if min(len(first), len(other)) > 1]
+    tested = [i for i in several if len(set(first)) > 1 or len(set(others[i])) > 1]
+    if tested:
+        # all in one call: thousands of calls would take seconds
+        samples = [others[i] for i in tested]
+        moments = (np.array([f(s) for s in samples]) for f in (np.mean, _sd, len))
+        result = stats.ttest_ind_from_stats(
+            np.mean(first), _sd(first), len(first), *moments, equal_var=False
+        )
+        for i, value in zip(tested, result.pvalue, strict=True):
+            p[i] = float(value)
+    return p
+
+
+def _sd(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1))
 
 
 def _board(all_runs: Sequence[Run], metric: str, confidence: float) -> Board:
     runs, repeats = without_repeats(all_runs)
     varying = _varying(runs)
     sign = -1 if METRICS[metric].lower_is_better else 1
-    members: dict[Any, list[Run]] = {}
+    members: dict[Hashable, list[Run]] = {}
     for run in runs:
-        key = (run.code, _freeze(relevant_params(run)))
-        members.setdefault(key, []).append(run)
+        members.setdefault((run.code, run.settings), []).append(run)
     several_codes = len({run.code for run in runs}) > 1
     groups = []
     for found in members.values():
@@ -215,23 +221,24 @@ def _common(board: Board, differing: Sequence[str]) -> dict[str, Any]:
 
 def _chosen(run: Run, keys: Sequence[str]) -> dict[str, Any]:
     """The values of some params, without those that the run lacks or its model does not read."""
-    params = relevant_params(run)
+    params = run.relevant_params
     return {key: params[key] for key in keys if key in params}
 
 
 def _varying(runs: Sequence[Run]) -> tuple[str, ...]:
     """The relevant params with more than one value, in the order of params.yaml."""
-    trees = [relevant_params(run) for run in runs]
+    trees = list({run.settings: run.relevant_params for run in runs}.values())
     keys = dict.fromkeys(key for tree in trees for key in tree)
-    return tuple(key for key in keys if len({_freeze(tree.get(key)) for tree in trees}) > 1)
+    firsts = {key: trees[0].get(key) for key in keys}
+    return tuple(k for k, first in firsts.items() if any(t.get(k) != first for t in trees))
 
 
 def _places(groups: Sequence[Group], metric: str, alpha: float) -> tuple[Place, ...]:
     """Tests every group against the best of those that have several runs."""
     best = next((i for i, group in enumerate(groups) if len(group.runs) > 1), 0)
     values = [[run.metrics[metric] for run in group.runs] for group in groups]
-    tested = {i: welch(values[best], sample) for i, sample in enumerate(values) if i != best}
-    known = {i: p for i, p in tested.items() if p is not None}
+    tested = welch(values[best], values)
+    known = {i: p for i, p in enumerate(tested) if p is not None and i != best}
     adjusted = dict(zip(known, adjust(list(known.values())), strict=True))
     places = []
     for i, group in enumerate(groups):
@@ -244,10 +251,3 @@ def _places(groups: Sequence[Group], metric: str, alpha: float) -> tuple[Place, 
             standing = Standing.WORSE if p < alpha else Standing.UNCLEAR
         places.append(Place(group, standing, p))
     return tuple(places)
-
-
-def _freeze(value: Any) -> Any:
-    """A plain value as one that can be hashed; 1 and 1.0 stay equal."""
-    if isinstance(value, dict):
-        return tuple((key, _freeze(value[key])) for key in sorted(value))
-    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value

@@ -19,7 +19,6 @@ from reprovision.comparison.ranking import (
     Place,
     Standing,
     rank,
-    relevant_params,
     runs_with,
 )
 from reprovision.core.wording import count
@@ -32,7 +31,7 @@ COLOURS = {Standing.BEST: "green", Standing.WORSE: "red", Standing.UNCLEAR: "yel
 OPTIONAL = ("loss", "interval", "sd")
 """Columns that a narrow terminal goes without, in this order."""
 
-NAME = "best run"
+NUMBER, NAME = "#", "best run"
 
 TEXTS = ("against the best", NAME)
 """Columns that are aligned on the left."""
@@ -44,20 +43,25 @@ PIPED_WIDTH = 250
 """Columns where the output is a file or a pipe, which can take long lines."""
 
 
-def print_leaderboard(runs: Sequence[Run], metric_name: str) -> None:
+def print_leaderboard(runs: Sequence[Run], metric_name: str, top: int) -> None:
     """Prints the ranking of runs to standard output; see `show_leaderboard`."""
     width = None if sys.stdout.isatty() else PIPED_WIDTH
-    show_leaderboard(runs, metric_name, Console(highlight=False, width=width))
+    show_leaderboard(runs, metric_name, Console(highlight=False, width=width), top)
 
 
 def show_leaderboard(
-    runs: Sequence[Run], metric_name: str, console: Console, confidence: float = 0.95
+    runs: Sequence[Run],
+    metric_name: str,
+    console: Console,
+    top: int,
+    confidence: float = 0.95,
 ) -> None:
     """Prints the ranking of runs on each test set, and below the last how to read them.
 
     Args:
         runs: the newest first.
         metric_name: what to rank by.
+        top: how many places of each table to show; the one that others are tested against, too.
         confidence: of the intervals.
 
     Raises:
@@ -65,11 +69,11 @@ def show_leaderboard(
     """
     found = runs_with(metric_name, runs)
     metric, boards = METRICS[metric_name], rank(found, metric_name, confidence)
-    names = short_names(dict.fromkeys(key for run in found for key in relevant_params(run)))
+    names = short_names(dict.fromkeys(key for run in found for key in run.relevant_params))
     for number, board in enumerate(boards):
         if number:
             console.print()
-        _print_board(board, names, metric, confidence, console)
+        _print_board(board, names, metric, confidence, console, top)
     if lacking := len(runs) - len(found):
         console.print(f"[dim]{count(lacking, 'run')} without {metric.title} left out.[/]")
     for line in _legend(boards, metric, confidence):
@@ -84,7 +88,12 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _print_board(
-    board: Board, names: Mapping[str, str], metric: Metric, confidence: float, console: Console
+    board: Board,
+    names: Mapping[str, str],
+    metric: Metric,
+    confidence: float,
+    console: Console,
+    top: int,
 ) -> None:
     test_set, ways = board.test_sets[0], len(board.test_sets)
     which = test_set.digest[:8] if ways == 1 else f"prepared in {ways} ways"
@@ -97,7 +106,14 @@ def _print_board(
     common = {key: v for key, v in board.common.items() if single or key.startswith("data.")}
     if common:
         console.print(f"[dim]with {escape(_pairs(common, names))}[/]")
-    _print_places(board, names, metric, confidence, console)
+    best = [i for i, place in enumerate(board.places) if place.standing is Standing.BEST]
+    shown = sorted({*range(min(top, len(board.places))), *best})
+    _print_places(board, shown, names, metric, confidence, console)
+    if len(shown) < len(board.places):
+        console.print(
+            f"[dim]{count(len(board.places) - len(shown), 'place')} not shown: "
+            f"--top {len(board.places)} shows all.[/]"
+        )
     if winner := _winner(board):
         console.print(f"[bold]{escape(winner)}[/]")
     if board.repeats:
@@ -108,23 +124,31 @@ def _print_board(
 
 
 def _print_places(
-    board: Board, names: Mapping[str, str], metric: Metric, confidence: float, console: Console
+    board: Board,
+    shown: Sequence[int],
+    names: Mapping[str, str],
+    metric: Metric,
+    confidence: float,
+    console: Console,
 ) -> None:
     """The widest table that fits; params that don't fit as columns stand below each place."""
     titles = {"accuracy": metric.title, "interval": f"{confidence:.0%} interval"}
-    rows = [_cells(place, metric) for place in board.places]
-    params = [_params(place, board, names) for place in board.places]
-    table = _widest([p | row for p, row in zip(params, rows, strict=True)], titles, console)
+    places = [board.places[i] for i in shown]
+    numbers = [{NUMBER: str(i + 1)} for i in shown]
+    rows = [_cells(place, metric) for place in places]
+    params = [_params(place, board, names) for place in places]
+    wide = [n | p | row for n, p, row in zip(numbers, params, rows, strict=True)]
+    table = _widest(wide, titles, console)
     if _fits(table, console):
         console.print(table)
         return
     below = [row.pop(NAME) for row in rows]
-    table = _widest(rows, titles, console)
+    table = _widest([n | row for n, row in zip(numbers, rows, strict=True)], titles, console)
     table.show_edge = False
     # no cell is folded, so that each row is one line
     header, rule, *lines = console.render_lines(table, pad=False)
     console.print(Segments([Segment.line(), *header, Segment.line(), *rule, Segment.line()]))
-    for place, line, name in zip(board.places, lines, below, strict=True):
+    for place, line, name in zip(places, lines, below, strict=True):
         pairs = escape(_pairs(place.group.params, names))
         console.print(Segments([*line, Segment.line()]))
         console.print(Padding(f"{name}: [dim]{pairs}[/]", (0, 0, 0, 4)))
@@ -157,12 +181,11 @@ def _draw(
     rows: Sequence[Mapping[str, str]], columns: Sequence[str], titles: Mapping[str, str]
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("#", justify="right", no_wrap=True)
     for name in columns:
         justify: Literal["left", "right"] = "left" if name in TEXTS else "right"
         table.add_column(escape(titles.get(name, name)), justify=justify, no_wrap=True)
-    for number, row in enumerate(rows, 1):
-        table.add_row(str(number), *(row[name] for name in columns))
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     return table
 
 

@@ -121,15 +121,18 @@ def open_revisions(named: Sequence[tuple[str, str]], paths: Sequence[Path]) -> l
     """
     wanted = [f"{commit}:./{path.as_posix()}\n" for _, commit in named for path in paths]
     output = git("cat-file", "--batch", stdin="".join(wanted).encode())
-    opened = []
+    opened, position = [], 0
     for name, commit in named:
         contents: dict[Path, bytes | None] = {}
         for path in paths:
             # "DIGEST blob SIZE", the content, a line end; or "NAME missing"
-            header, _, output = output.partition(b"\n")
-            size = None if header.endswith(b" missing") else int(header.split()[-1])
-            contents[path] = None if size is None else output[:size]
-            output = output if size is None else output[size + 1 :]
+            start = output.index(b"\n", position) + 1
+            header = output[position : start - 1]
+            if header.endswith(b" missing"):
+                contents[path], position = None, start
+            else:
+                end = start + int(header.split()[-1])
+                contents[path], position = output[start:end], end + 1
         opened.append(Revision(name, name, commit, contents))
     return opened
 

@@ -1,7 +1,6 @@
 """A finished run, wherever it comes from: the workspace, a commit, an experiment or MLflow."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,15 +25,22 @@ from reprovision.results.layout import (
 )
 from reprovision.results.numerics import Numerics, parse_numerics
 from reprovision.results.predictions import Predictions, parse_predictions
-from reprovision.results.revisions import (
-    WORKSPACE,
-    Revision,
-    all_experiments,
-    find_revision,
-    open_revisions,
-)
+from reprovision.results.revisions import Revision, find_revision
 
 NEEDED = (PARAMS, LOCK, DATASET_SUMMARY, TEST_METRICS)
+
+SEED = "seed"
+
+IRRELEVANT = (
+    SEED,
+    "track.",
+    "export.",
+    "evaluate.batch_size",
+    "evaluate.confidence",
+    "evaluate.mistakes",
+)
+"""Prefixes of the params that can't change what a network of given params achieves: the seed stands
+for chance, the others act after the test set was scored."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,17 @@ class Run:
     read: Callable[[Path], bytes | None]
     outputs: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def relevant_params(self) -> dict[str, Any]:
+        """Those that can change what it achieves."""
+        used = used_params(self.params)
+        return {key: value for key, value in used.items() if not key.startswith(IRRELEVANT)}
+
+    @cached_property
+    def settings(self) -> Hashable:
+        """Equal for runs of equal relevant params."""
+        return _freeze(self.relevant_params)
 
     @cached_property
     def dataset(self) -> DatasetSummary:
@@ -126,51 +143,11 @@ def find_run(name: str) -> Run:
         UserError: there is no such revision, or a file of its results is missing or damaged.
     """
     revision = find_revision(name)
-    return replace(_read_run(revision), warnings=tuple(_warnings(revision)))
+    return replace(read_run(revision), warnings=tuple(_warnings(revision)))
 
 
-def finished_runs() -> list[Run]:
-    """The workspace, all experiments from the newest on, and HEAD, as far as they are finished.
-
-    One whose files are damaged, or not those that its dvc.lock describes, is left out with a
-    warning.
-
-    Raises:
-        UserError: this is not a Git repository.
-    """
-    named = [(experiment.name, experiment.commit) for experiment in all_experiments()]
-    revisions = [
-        Revision(WORKSPACE, WORKSPACE, None),
-        *open_revisions([*named, ("HEAD", "HEAD")], NEEDED),
-    ]
-    runs = []
-    for revision in revisions:
-        try:
-            if _is_finished(revision):
-                _require_described(revision, (TEST_METRICS, DATASET_SUMMARY))
-                runs.append(_read_run(revision))
-        except UserError as error:
-            print(f"warning: {revision.name} is left out: {error}", file=sys.stderr)
-    return runs
-
-
-def _require_described(revision: Revision, paths: Sequence[Path]) -> None:
-    """Raises a UserError for a file that is not the one that dvc.lock describes."""
-    recorded = revision.lock.outputs()
-    for path in paths:
-        content = revision.read(path)
-        if content is None or recorded.get(path.as_posix()) != md5_of(content):
-            raise UserError(
-                f"its {path} is not the file that its dvc.lock describes: run `dvc repro` there"
-            )
-
-
-def _is_finished(revision: Revision) -> bool:
-    exists = all(revision.read(path) is not None for path in NEEDED)
-    return exists and revision.lock.is_complete()
-
-
-def _read_run(revision: Revision) -> Run:
+def read_run(revision: Revision) -> Run:
+    """The run of a revision; raises a UserError where its results are missing or damaged."""
     for path in NEEDED:
         if revision.read(path) is None:
             raise _missing(revision.title, path)
@@ -251,3 +228,10 @@ def _values(revision: Revision, path: Path) -> dict[str, Any]:
 
 def _missing(title: str, path: Path) -> UserError:
     return UserError(f"{title} has no {path}: run `dvc repro` there, and commit what it writes")
+
+
+def _freeze(value: Any) -> Hashable:
+    """A plain value as one that can be hashed; 1 and 1.0 stay equal."""
+    if isinstance(value, dict):
+        return tuple((key, _freeze(value[key])) for key in sorted(value))
+    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value
