@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=sweep
+#SBATCH --cpus-per-task=2
+#SBATCH --output=sweep-%A-%a.log
+#
+# Runs one experiment of a sweep in a clone of its own, and pushes it to origin.
+#
+#   bash docs/sweep.sh NAME COMMIT LIST LINE
+#
+# LIST is a file; a line of it has the params of one experiment, like `train.lr=0.01 seed=1`. The
+# experiment of line 7 is called NAME-7 and starts from COMMIT, which origin must have. In a Slurm
+# array LINE is the number of the task:
+#
+#   uv run sbatch --array="1-$(wc -l < LIST)%8" docs/sweep.sh NAME "$(git rev-parse HEAD)" LIST
+#
+# Where origin has the experiment already, nothing is done: after a failure, submit all again.
+set -euo pipefail
+
+fail() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+line=${4:-${SLURM_ARRAY_TASK_ID:-}}
+[[ $# -ge 3 && -n $line ]] || fail "usage: docs/sweep.sh NAME COMMIT LIST LINE"
+[[ -n ${MLFLOW_TRACKING_URI:-} ]] || fail "set MLFLOW_TRACKING_URI to the address of the server"
+experiment=$1-$line
+commit=$(git rev-parse --verify "$2^{commit}")
+origin=$(git remote get-url origin)
+read -ra params <<< "$(sed -n "${line}p" "$3")"
+[[ ${#params[@]} -gt 0 ]] || fail "$3 has no params in line $line"
+
+reference=refs/exps/${commit:0:2}/${commit:2}/$experiment
+if [[ -n $(git ls-remote origin "$reference") ]]; then
+  echo "$experiment is in origin already"
+  exit 0
+fi
+
+clone=$(mktemp -d "${TMPDIR:-/tmp}/$experiment-XXXXXX")
+trap 'if [[ $? -eq 0 ]]; then rm -rf "$clone"; else echo "its clone is left in $clone" >&2; fi' EXIT
+git clone --quiet --no-checkout "$origin" "$clone"
+cd "$clone"
+git checkout --quiet --detach "$commit" || fail "origin has no commit $commit: push it first"
+dvc config core.remote > /dev/null || fail "commit a default remote: dvc remote add --default"
+
+# each param with a -S before it; outputs that a remote has are not made again
+dvc exp run --pull --name "$experiment" "${params[@]/#/-S}"
+dvc exp push origin "$experiment"
