@@ -40,7 +40,7 @@ class LoggedRun:
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
-    dataset: tuple[str, str] | None
+    dataset: tuple[str, str | None] | None
 
 
 def is_database(uri: str) -> bool:
