@@ -261,12 +261,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for(address: str, server: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+def wait_for(
+    address: str, server: "subprocess.Popen[bytes]", seconds: float = 60, path: str = "/health"
+) -> None:
     """Returns when a server answers; fails the test where it doesn't."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            urllib.request.urlopen(f"{address}{path}", timeout=5).close()
             return
         except OSError:
             assert server.poll() is None, "the server has ended"

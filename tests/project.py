@@ -56,7 +56,7 @@ TINY: dict[str, Any] = {
 About 270 images train, 30 validate and 300 test the network, which gets about three in four right.
 """
 
-STRIPPED = ("DVC_", "MLFLOW_", "GIT_", "REPROVISION_")
+STRIPPED = ("AWS_", "DVC_", "MLFLOW_", "GIT_", "PG", "REPROVISION_")
 """Variables of these names belong to the caller and never reach a project."""
 
 NOT_INHERITED = (*STRIPPED, *FAMILIES)

@@ -8,7 +8,7 @@ import sys
 import pytest
 from project import ROOT
 
-from reprovision.core.errors import UserError
+from reprovision.core.errors import UserError, redact
 from reprovision.core.stage import OUT_OF_MEMORY, handle_errors
 
 
@@ -47,6 +47,19 @@ def test_a_password_and_control_characters_are_not_printed(
     message = capsys.readouterr().err
     assert "http://ada:***@server" in message
     assert message.strip().isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x://ada:se/cr@et@server:5/a", "x://ada:***@server:5/a"),
+        ("x://ada:1234@server", "x://ada:***@server"),
+        ("x://server:5000/a@b", "x://server:5000/a@b"),
+        ("x://server:5000 of ada@example.org", "x://server:5000 of ada@example.org"),
+    ],
+)
+def test_of_an_address_only_the_password_is_replaced(text: str, shown: str) -> None:
+    assert redact(text) == shown
 
 
 def test_a_console_without_a_character_is_no_error() -> None:

@@ -16,7 +16,8 @@ import pytest
 from project import ROOT
 
 from reprovision.core.errors import UserError, redact
-from reprovision.tracking.store import open_store, tracking_uri, ui_address
+from reprovision.tracking.address import tracking_uri
+from reprovision.tracking.store import open_store, ui_address
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("file:mlruns", "file://{root}/mlruns"),
         ("file:///srv/mlruns", "file:///srv/mlruns"),
         ("https://alice:pw@server/x", "https://server/x"),
+        ("alice:pw@server:5000", "http://server:5000"),
     ],
 )
 def test_relative_stores_are_in_the_main_workspace_wherever_dvc_runs_the_stage(
@@ -145,11 +147,13 @@ def test_a_store_that_can_not_be_used_is_one_sentence(
     [
         ("postgresql://me:secret@localhost:9/db", "postgresql://me:***@localhost:9/db"),
         ("postgresql://me:sec@ret@localhost:9/db", "postgresql://me:***@localhost:9/db"),
+        ("postgresql://me:sec/ret@localhost:9/db", "postgresql://me:***@localhost:9/db"),
         (
             "postgresql://localhost:9/db?user=me&password=secret",
             "localhost:9/db?user=me&password=***",
         ),
         ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("me:sec@ret@127.0.0.1:9", "http://127.0.0.1:9"),
     ],
 )
 def test_passwords_are_not_printed(
@@ -163,6 +167,25 @@ def test_passwords_are_not_printed(
     printed = f"{redact(str(caught.value))} {ui_address('7')}"
     assert shown in printed
     assert "sec" not in printed
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(f"http://me:sec{character}ret@127.0.0.1:9" for character in "/?#[]"),
+        "https://me:sec/ret@127.0.0.1",
+        "me:sec/ret@127.0.0.1:9",
+        "postgresql://me:sec[ret@localhost:9/db",
+    ],
+)
+def test_a_password_that_an_address_can_not_hold_is_refused_and_not_printed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match="write %2F") as caught:
+        tracking_uri()
+    assert "sec" not in str(caught.value)
+    assert "ret" not in str(caught.value)
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -183,9 +206,10 @@ class Refusing(BaseHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (401, "set user and password in MLFLOW_TRACKING_URI"),
+        (401, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
         (403, "ask for the right to write there"),
         (404, "check that MLFLOW_TRACKING_URI is the address of an MLflow server"),
+        (500, "look into the log of the server"),
     ],
 )
 def test_a_server_that_refuses_is_not_called_away(

@@ -3,8 +3,8 @@
 import re
 
 PASSWORDS = (
-    # user:password@ in an address; a password may hold another @
-    (re.compile(r"(://[^/\s:@]*):[^/\s]*@"), r"\1:***@"),
+    # user:password@ in an address; a password may hold another @, or a / unless it is a port
+    (re.compile(r"(://[^/\s:@]*):(?!\d+/)\S*@"), r"\1:***@"),
     # ?password=... of a database
     (re.compile(r"([?&]\w*(?:password|token|secret)\w*=)[^&\s]+", re.IGNORECASE), r"\1***"),
 )

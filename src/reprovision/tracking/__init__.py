@@ -11,6 +11,8 @@ _DEFAULTS = {
     # a server that hangs is given up after about 20 seconds
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # and so is a PostgreSQL database
+    "PGCONNECT_TIMEOUT": "10",
     # errors are raised, and the track stage prints a summary of its own
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

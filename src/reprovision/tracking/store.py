@@ -1,4 +1,4 @@
-"""Where runs are logged: `MLFLOW_TRACKING_URI`, or SQLite in the main workspace.
+"""Where runs are logged: at `MLFLOW_TRACKING_URI`, or in SQLite in the main workspace.
 
 Relative paths are resolved against the main workspace: DVC deletes the temporary copies that it
 runs experiments in, and a store in one of them would be deleted with it.
@@ -16,25 +16,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from urllib.parse import unquote, urlencode, urljoin, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from requests import RequestException
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from reprovision.core.errors import UserError, redact
 from reprovision.core.files import workspace, write_bytes
 from reprovision.results.layout import mlflow_artifacts, mlflow_store, state_folder
+from reprovision.tracking.address import set_credentials, sqlite_uri, tracking_uri
 
 LOCK_SECONDS = 120
-HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/.*)?")
-"""An address without `http://`."""
 
 KEY_TAG = "reprovision.key"
 CHECKPOINT_TAG = "reprovision.checkpoint"
@@ -50,14 +50,26 @@ EXPERIMENT_TAGS = {
 
 
 REMEDIES = (
-    ("psycopg2", "install the driver with `uv sync --extra postgres`"),
+    ("No module named 'psycopg'", "install the driver with `uv sync --extra postgres`"),
+    ("No module named 'boto3'", "install it with `uv sync --extra s3`"),
     ("No module named", "install the driver of this database, or set MLFLOW_TRACKING_URI"),
     ("database is locked", "end the process that has locked it"),
     (
-        r"error code 401|UNAUTHENTICATED|password authentication failed",
-        "set user and password in MLFLOW_TRACKING_URI",
+        r"error code 401|UNAUTHENTICATED",
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of your account there",
     ),
-    (r"error code 403|PERMISSION_DENIED|permission denied", "ask for the right to write there"),
+    (
+        r"password authentication failed|no password supplied",
+        "set PGPASSWORD to the password of this user",
+    ),
+    (
+        "Unable to locate credentials|InvalidAccessKeyId|SignatureDoesNotMatch",
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    (
+        r"error code 403|PERMISSION_DENIED|permission denied|AccessDenied",
+        "ask for the right to write there",
+    ),
     ("alias .* not found", "see `uv run reprovision promote`, which sets the alias champion"),
     (r"INVALID_PARAMETER_VALUE", "change what it names in params.yaml"),
     (
@@ -65,9 +77,21 @@ REMEDIES = (
         "check that MLFLOW_TRACKING_URI is the address of an MLflow server, and that what it names "
         "was not deleted there",
     ),
+    (
+        r"error code 500|too many 500",
+        "look into the log of the server, which may not reach its database or its artifacts",
+    ),
     (r"RESOURCE_ALREADY_EXISTS|IntegrityError|UNIQUE constraint", "let other processes finish"),
 )
 """What to do by a pattern in MLflow's error code or message."""
+
+
+S3_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("boto3.exceptions", "Boto3Error"),
+)
+"""Modules and names of what boto3 raises."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +132,9 @@ def open_store(experiment: str, purpose: str = "all") -> Iterator[Store]:
         with FileLock(lock, LOCK_SECONDS), translate_errors():
             if is_sqlite:
                 _create_if_missing(Path(make_url(uri).database or ""))
-            _set_credentials()
+            elif urlsplit(uri).scheme.partition("+")[0] in DATABASE_ENGINES:
+                _require_connection(uri)
+            set_credentials()
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
             yield Store(client, _find_or_create_experiment(client, experiment, uri))
@@ -117,36 +143,6 @@ def open_store(experiment: str, purpose: str = "all") -> Iterator[Store]:
             f"another process has held the MLflow store for {LOCK_SECONDS} s: end it, then run "
             "`uv run dvc repro` again"
         ) from None
-
-
-def tracking_uri() -> str:
-    """The address of the tracking server or store, with absolute paths.
-
-    Without user and password of a server: MLflow would print them, see `_set_credentials`.
-    """
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if not given:
-        return _sqlite_uri(mlflow_store())
-    if HOST_AND_PORT.fullmatch(given):
-        given = f"http://{given}"
-    parts = urlsplit(given)
-    if parts.scheme.startswith("sqlite"):
-        url = make_url(given)
-        absolute = url.set(database=str(workspace() / (url.database or "")))
-        return absolute.render_as_string(hide_password=False)
-    if parts.scheme in ("http", "https"):
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if parts.scheme == "file":
-        return (workspace() / url2pathname(parts.path)).as_uri()
-    return given if parts.scheme or given == "databricks" else (workspace() / given).as_uri()
-
-
-def _set_credentials() -> None:
-    """Gives MLflow the user and password in a server's address as it expects them."""
-    parts = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if parts.scheme in ("http", "https") and parts.username:
-        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
 
 
 def ui_address(experiment_id: str) -> str:
@@ -165,7 +161,7 @@ def ui_address(experiment_id: str) -> str:
     uri = redact(tracking_uri())
     if uri.startswith("http"):
         return urljoin(f"{uri.rstrip('/')}/", page)
-    is_default = uri == _sqlite_uri(mlflow_store())
+    is_default = uri == sqlite_uri(mlflow_store())
     options = "" if is_default else f" --backend-store-uri {shlex.quote(uri)}"
     return f"uv run mlflow ui{options}, then {urljoin('http://127.0.0.1:5000/', page)}"
 
@@ -182,14 +178,21 @@ def translate_errors(then: str = LOG_AGAIN) -> Iterator[None]:
     """
     try:
         yield
-    # artifacts are uploaded by requests directly; a database may need a driver that is missing
-    except (MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError) as error:
+    except _errors() as error:
         uri = tracking_uri()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         short = shorten(redact(reason), 250, placeholder=" ...")
         raise UserError(
             f"MLflow at {redact(uri)} can't be used ({short}): {_remedy(error, uri)}, then {then}"
         ) from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What MLflow raises, and the libraries that it calls."""
+    # where artifacts are on S3 without a server between, and boto3 is installed
+    of_s3 = [getattr(sys.modules[m], name) for m, name in S3_ERRORS if m in sys.modules]
+    # artifacts are uploaded by requests directly; a database may need a driver that is missing
+    return MlflowException, SQLAlchemyError, RequestException, ModuleNotFoundError, *of_s3
 
 
 def _remedy(error: Exception, uri: str) -> str:
@@ -199,6 +202,15 @@ def _remedy(error: Exception, uri: str) -> str:
         return f"another version of MLflow created this store, back it up and run `{command}`"
     found = (remedy for pattern, remedy in REMEDIES if re.search(pattern, text))
     return next(found, "start the server or set MLFLOW_TRACKING_URI")
+
+
+def _require_connection(uri: str) -> None:
+    """Raises an SQLAlchemyError where a database refuses: MLflow would ask it for 100 seconds."""
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _create_if_missing(path: Path) -> None:
@@ -218,7 +230,7 @@ def _create_if_missing(path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", "import mlflow; mlflow.MlflowClient().search_experiments()"],
             cwd=workspace(),
-            env={**os.environ, "MLFLOW_TRACKING_URI": _sqlite_uri(new)},
+            env={**os.environ, "MLFLOW_TRACKING_URI": sqlite_uri(new)},
             capture_output=True,
             text=True,
             check=False,
@@ -227,10 +239,6 @@ def _create_if_missing(path: Path) -> None:
             reason = (done.stderr.splitlines() or ["no reason given"])[-1]
             raise UserError(f"MLflow can't create {path} ({reason}): run `uv run dvc repro` again")
         write_bytes(path, new.read_bytes())
-
-
-def _sqlite_uri(path: Path) -> str:
-    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _find_or_create_experiment(client: MlflowClient, name: str, uri: str) -> str:
