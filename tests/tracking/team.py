@@ -149,7 +149,7 @@ def postgresql(programs: Path) -> Iterator[str]:
     # not in pytest's folder, which only the user who runs the tests may enter
     with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
         folder, port = Path(name), free_port()
-        as_user: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "check": True}
+        as_user: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL}
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root
             user = ordinary_user()
@@ -160,15 +160,15 @@ def postgresql(programs: Path) -> Iterator[str]:
         data = str(folder / "data")
         new = ["--username", "mlflow", "--auth", "scram-sha-256", "--no-sync"]
         new += ["--encoding", "UTF8", "--locale", "C", "--pwfile", str(folder / "password")]
-        subprocess.run([programs / "initdb", "--pgdata", data, *new], **as_user)
+        subprocess.run([programs / "initdb", "--pgdata", data, *new], **as_user, check=True)
         control = [programs / "pg_ctl", "--pgdata", data, "--wait"]
         options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
         started = ["--log", str(folder / "log"), "--options", options, "start"]
-        subprocess.run([*control, *started], **as_user)
+        subprocess.run([*control, *started], **as_user, check=True)
         try:
             yield f"postgresql://mlflow@127.0.0.1:{port}"
         finally:
-            subprocess.run([*control, "--mode", "immediate", "stop"], **as_user)
+            subprocess.run([*control, "--mode", "immediate", "stop"], **as_user, check=True)
 
 
 def ordinary_user() -> pwd.struct_passwd:

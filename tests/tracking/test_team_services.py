@@ -147,7 +147,7 @@ def test_artifacts_that_a_server_leaves_to_its_clients_need_the_keys_of_s3(
         (logged,) = reproduced.runs()
         known = described(reproduced, logged)
         team.join(reproduced, "ada")
-        without = {name: "" for name in S3_KEYS}
+        without = dict.fromkeys(S3_KEYS, "")
         reproduced.env |= without | {"AWS_EC2_METADATA_DISABLED": "true"}
         sentence = reproduced.refused(*reproduced.stage("track"))
         assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in sentence
