@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy.engine import URL, make_url
 
 from reprovision.core.errors import UserError
@@ -53,6 +54,11 @@ def set_credentials() -> None:
         # may be in the variable, with only the user in the address
         if parts.password is not None:
             os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+
+
+def is_database(uri: str) -> bool:
+    """Whether an address is that of a database, e.g. `sqlite:///mlflow.db`."""
+    return urlsplit(uri).scheme.partition("+")[0] in DATABASE_ENGINES
 
 
 def sqlite_uri(path: Path) -> str:

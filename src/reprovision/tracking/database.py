@@ -12,7 +12,6 @@ from sys import intern
 from typing import Any
 
 from mlflow.entities import LifecycleStage, RunStatus
-from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.store.tracking.dbmodels.models import (
     SqlDataset,
@@ -41,11 +40,6 @@ class LoggedRun:
     metrics: dict[str, float]
     tags: dict[str, str]
     dataset: tuple[str, str | None] | None
-
-
-def is_database(uri: str) -> bool:
-    """Whether a tracking URI is that of a database, e.g. `sqlite:///mlflow.db`."""
-    return uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES
 
 
 def read_finished_runs(

@@ -12,14 +12,14 @@ from mlflow import MlflowClient, entities
 from reprovision.core.errors import UserError, printable
 from reprovision.results.layout import PLOTS
 from reprovision.results.run import Run, TestSet
-from reprovision.tracking.database import LoggedRun, is_database, read_finished_runs
+from reprovision.tracking.address import is_database, tracking_uri
+from reprovision.tracking.database import LoggedRun, read_finished_runs
 from reprovision.tracking.store import (
     CODE_TAG,
     EXPERIMENT_TAG,
     TEST_SET_TAG,
     Store,
     open_store,
-    tracking_uri,
     translate_errors,
 )
 

@@ -23,7 +23,6 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.store.db.db_types import DATABASE_ENGINES
 from requests import RequestException
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
@@ -32,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from reprovision.core.errors import UserError, redact
 from reprovision.core.files import workspace, write_bytes
 from reprovision.results.layout import mlflow_artifacts, mlflow_store, state_folder
-from reprovision.tracking.address import set_credentials, sqlite_uri, tracking_uri
+from reprovision.tracking.address import is_database, set_credentials, sqlite_uri, tracking_uri
 
 LOCK_SECONDS = 120
 
@@ -132,7 +131,7 @@ def open_store(experiment: str, purpose: str = "all") -> Iterator[Store]:
         with FileLock(lock, LOCK_SECONDS), translate_errors():
             if is_sqlite:
                 _create_if_missing(Path(make_url(uri).database or ""))
-            elif urlsplit(uri).scheme.partition("+")[0] in DATABASE_ENGINES:
+            elif is_database(uri):
                 _require_connection(uri)
             set_credentials()
             mlflow.set_tracking_uri(uri)
