@@ -88,6 +88,14 @@ def test_another_number_of_workers_than_params_say_is_refused(make_project: Make
     assert "error: torchrun started 1 workers, and train.processes is 3" in done.stderr
 
 
+def test_restarts_that_share_a_store_are_refused(make_project: MakeProject) -> None:
+    project = make_project(reproduced=True, **{"train.processes": 1})
+    torchrun = ("torchrun", "--standalone", "--nproc-per-node=1", "--max-restarts=1")
+    done = project.run(*torchrun, "-m", "stages.train", check=False)
+    assert done.returncode
+    assert "give torchrun TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", pytest.param("1", marks=pytest.mark.ci), "2"])
 def test_a_killed_worker_changes_no_byte(make_project: MakeProject, rank: str) -> None:
@@ -175,6 +183,7 @@ def ip(*arguments: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_two_machines_give_the_bytes_of_one(
     make_project: MakeProject, hosts: dict[str, str]
 ) -> None:
@@ -185,11 +194,11 @@ def test_two_machines_give_the_bytes_of_one(
     running = []
     for rank, (project, (name, address)) in enumerate(zip(projects, hosts.items(), strict=True)):
         (project.root / "results" / "history.csv").unlink()
-        project.env["GLOO_SOCKET_IFNAME"] = "wire"
+        project.env |= {"GLOO_SOCKET_IFNAME": "wire", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
         running.append(
             project.start(
                 *("ip", "netns", "exec", name, "torchrun", "--nnodes=2", "--nproc-per-node=1"),
-                *("--max-restarts=20", "--rdzv-backend=c10d", "--rdzv-endpoint=10.77.0.1:29400"),
+                *("--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-endpoint=10.77.0.1:29400"),
                 *(f"--rdzv-conf=is_host={int(rank == 0)}", f"--local-addr={address}"),
                 *("-m", "stages.train"),
             )

@@ -27,6 +27,10 @@ RESTARTS = 3
 LOST = 75
 """Exit status of a worker that lost the connection to another: EX_TEMPFAIL of sysexits.h."""
 
+SHARED_STORE = "TORCHELASTIC_USE_AGENT_STORE"
+"""Whether all restarts share one store, where the addresses of killed workers stay
+(https://github.com/pytorch/pytorch/issues/135712)."""
+
 WATCH = 0.2
 """Seconds between looks at whether the launcher still runs."""
 
@@ -89,7 +93,8 @@ def connect(processes: int) -> Iterator[Workers]:
     """Connects this process to the other workers; a process that is none is a single one.
 
     Raises:
-        UserError: torchrun started another number of workers than `train.processes`.
+        UserError: torchrun started another number of workers than `train.processes`, or would
+            restart them with the addresses of those that were killed.
         SystemExit: the connection to another worker was lost.
     """
     if not is_worker():
@@ -102,6 +107,11 @@ def connect(processes: int) -> Iterator[Workers]:
         raise UserError(
             f"torchrun started {workers.count} workers, and train.processes is {processes}: set "
             f"train.processes={workers.count}, because results depend on it"
+        )
+    if os.environ[SHARED_STORE] == "True" and os.environ["TORCHELASTIC_MAX_RESTARTS"] != "0":
+        raise UserError(
+            "restarted workers would look for those that were killed: give torchrun "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, or --max-restarts=0"
         )
     if torch.cuda.is_available():
         torch.cuda.set_device(workers.local_rank % torch.cuda.device_count())
