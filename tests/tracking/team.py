@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import boto3
@@ -22,11 +23,11 @@ import requests
 from conftest import free_port, kill_group, wait_for
 from project import Project
 
-PASSWORDS = {"admin": "adm1n-s3cr3t", "ada": "s3cr3t-of-ada", "bob": "s3cr3t-of-bob"}
-"""Of the accounts in MLflow."""
+PASSWORDS = {user: token_hex(12) for user in ("admin", "ada", "bob")}
+"""Of the accounts in MLflow. Secrets are new in each run: these lines are part of each project."""
 
-DATABASE_PASSWORD = "s3cr3t-of-postgresql"
-S3_KEYS = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "s3cr3t-of-s3"}
+DATABASE_PASSWORD = token_hex(12)
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": token_hex(12)}
 REGION = "us-east-1"
 
 SECRETS = (*PASSWORDS.values(), DATABASE_PASSWORD, S3_KEYS["AWS_SECRET_ACCESS_KEY"])
