@@ -243,6 +243,8 @@ def test_passwords_are_shown_and_kept_nowhere(
     project.env["MLFLOW_TRACKING_URI"] = own
     shown.append(project.run(*track))
     assert "is shared, but artifacts are kept on this machine" in shown[-1].stderr
+    shown.append(project.run("reprovision", "leaderboard", "--mlflow"))
+    assert "1 run" in shown[-1].stdout
 
     text = "\n".join([*(done.stdout + done.stderr for done in shown), shown_by_service])
     assert team.server in text
