@@ -160,6 +160,12 @@ def test_a_file_that_many_write_at_once_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_git_and_dvc_overlook_what_a_killed_writer_has_left(project: Project) -> None:
+    name = "results/.classes.csv.0123abcd.partial"
+    assert project.git("check-ignore", name)
+    assert "dvcignore" in project.run("dvc", "check-ignore", "--details", name).stdout
+
+
 def test_partial_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     old, new, other = (tmp_path / f".{name}.partial" for name in ("a.1", "a.2", "b.1"))
     for partial in (old, new, other):
