@@ -4,6 +4,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -211,6 +212,30 @@ def test_training_never_waits_for_mlflow(
     answer.set()
     logging.close()
     assert capfd.readouterr().err.count("warning: ") == 1
+
+
+@pytest.mark.parametrize(("fails", "warnings"), [(False, 0), (True, 1)])
+def test_epochs_that_mlflow_has_not_taken_matter_after_a_failure_only(
+    fails: bool, warnings: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    called, answer = threading.Event(), threading.Event()
+    log = log_run.LiveRun.log
+
+    def hang_later(self: log_run.LiveRun, epochs: list[Epoch]) -> None:
+        if epochs[0].epoch > 1:
+            called.set()
+            answer.wait()
+        log(self, epochs)
+
+    monkeypatch.setattr(log_run.LiveRun, "log", hang_later)
+    monkeypatch.setattr(live, "CLOSE_TIMEOUT", 0.1)
+    with suppress(UserError), LiveLogging(tiny_params(), "key") as logging:
+        train(logging, epochs=2)
+        assert called.wait(250)
+        if fails:
+            raise UserError("training diverged")
+    answer.set()
+    assert capfd.readouterr().err.count("warning: ") == warnings
 
 
 @pytest.fixture

@@ -60,9 +60,11 @@ class LiveLogging(Callback):
             return
         self._queue.put(status)
         self._thread.join(CLOSE_TIMEOUT)
-        if self._thread.is_alive() and self._has_run:
+        # after a training that succeeded, the track stage logs what is missing
+        if status and self._thread.is_alive() and self._has_run:
             self._warn(
-                f"MLflow did not log all epochs within {CLOSE_TIMEOUT:g} s: the track stage will"
+                f"MLflow did not answer within {CLOSE_TIMEOUT:g} s: its run stays open until "
+                "`uv run dvc repro` completes it"
             )
 
     def __enter__(self) -> Self:
