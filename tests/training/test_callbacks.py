@@ -1,6 +1,7 @@
 """Callbacks: the history file during training, progress in a log."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,13 @@ def test_patience_counts_the_epochs_since_the_one_that_would_be_kept() -> None:
     assert has_stalled(epochs(0.9, 0.1, 0.1, 0.1, 0.1), 2, since=3)
 
 
-def test_without_a_terminal_one_line_per_epoch_is_printed(
+def test_without_a_terminal_a_table_of_epochs_is_printed(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(prepared, Progress(2, 0, 270))
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    for word in ("epoch 2/2", "train loss", "accuracy", "val loss", "images/s", "s left"):
-        assert word in lines[1]
+    header, *rows = capsys.readouterr().out.splitlines()
+    columns = ["train loss", "accuracy", "val loss", "val accuracy", "images/s", "left"]
+    assert re.split(r"  +", header.strip()) == columns
+    assert [row[:9] for row in rows] == ["epoch 1/2", "epoch 2/2"]
+    assert {len(line) for line in (header, *rows)} == {len(header)}
+    assert len(header) <= 80

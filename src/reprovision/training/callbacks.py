@@ -13,6 +13,9 @@ from reprovision.training.state import TrainingState
 REFRESH = 0.2
 """Seconds between updates of the progress bar: reading the metrics waits for the device."""
 
+WIDTH = 8
+"""Of a column in the table of epochs, at least: six of them fit into 80 characters."""
+
 
 class Callback:
     """Called by the training loop; must not change the state."""
@@ -38,7 +41,7 @@ class HistoryWriter(Callback):
 
 
 class Progress(Callback):
-    """Shows a progress bar on a terminal, and prints one line per epoch.
+    """Shows a progress bar on a terminal, and prints a table with a row per epoch.
 
     Args:
         epochs: number of epochs at most.
@@ -61,6 +64,7 @@ class Progress(Callback):
             disable=not sys.stderr.isatty(),
         )
         self.refreshed = self.epoch_start = time.monotonic()
+        self._has_header = False
 
     def on_batch_end(self, epoch: int, metrics: RunningMetrics) -> None:
         now = time.monotonic()
@@ -79,15 +83,28 @@ class Progress(Callback):
         self.epoch_start += seconds
         left = (self.epochs - epoch.epoch) * seconds
         self.bar.update(epoch.epoch * self.images - self.bar.n)
-        rate = self.images / seconds
-        tqdm.write(f"{self._summary(epoch)}, {rate:,.0f} images/s, {left:.0f} s left")
+        columns = self._columns(epoch, self.images / seconds, left)
+        label = f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}"
+        if not self._has_header:
+            self._has_header = True
+            names = (name.rjust(WIDTH) for name in columns)
+            tqdm.write("  ".join([" " * len(label), *names]))
+        values = (value.rjust(max(WIDTH, len(name))) for name, value in columns.items())
+        tqdm.write("  ".join([label, *values]))
 
     def on_train_end(self, state: TrainingState) -> None:
         self.bar.close()
 
-    def _summary(self, epoch: Epoch) -> str:
-        text = f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}: "
-        text += f"train loss {epoch.train_loss:.4f}, accuracy {epoch.train_accuracy:7.2%}"
+    @staticmethod
+    def _columns(epoch: Epoch, rate: float, left: float) -> dict[str, str]:
+        """What a row shows, by the names above it."""
+        columns = {
+            "train loss": f"{epoch.train_loss:.4f}",
+            "accuracy": f"{epoch.train_accuracy:.2%}",
+        }
         if epoch.val_loss is not None:
-            text += f"; val loss {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:7.2%}"
-        return text
+            columns |= {
+                "val loss": f"{epoch.val_loss:.4f}",
+                "val accuracy": f"{epoch.val_accuracy:.2%}",
+            }
+        return columns | {"images/s": f"{rate:,.0f}", "left": f"{left:,.0f} s"}
