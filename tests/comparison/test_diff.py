@@ -472,6 +472,8 @@ def test_experiments_of_one_name_are_distinguished_by_their_baseline(
     assert f"twin (experiment {commits[1][:7]})" in repository.diff("twin", "HEAD")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_ten_thousand_images_take_at_most_twice_the_time_of_ten(repository: Repository) -> None:
     digits = tuple("0123456789")
     for images in (10, 10_000):

@@ -32,6 +32,8 @@ def test_queued_experiments_on_a_cold_store_are_all_there_once(make_project: Mak
     assert {version.run_id for version in versions} == {run.info.run_id for run in runs}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_second_of_two_dvc_repro_is_refused_while_the_first_runs(
     make_project: MakeProject,
 ) -> None:

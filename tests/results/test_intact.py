@@ -28,6 +28,8 @@ def cached(project: Project, path: str) -> Path:
     return next(file for file in files if file.is_file() and file.read_bytes() == content)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("path", [ONNX, CHECKPOINT])
 def test_a_damaged_copy_in_the_cache_is_named_and_its_deletion_repairs_it(
     reproduced: Project, path: str

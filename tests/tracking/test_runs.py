@@ -26,6 +26,8 @@ def test_a_run_that_the_track_stage_has_not_logged_is_refused() -> None:
         to_run(MlflowClient("sqlite://"), Run(info, RunData()))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_runs_are_the_same_from_a_database_and_from_a_server_in_several_pages(
     swept: Project,
     mlflow_server: StartServer,

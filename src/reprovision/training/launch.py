@@ -27,6 +27,9 @@ RESTARTS = 3
 LOST = 75
 """Exit status of a worker that lost the connection to another: EX_TEMPFAIL of sysexits.h."""
 
+LATER = 5.0
+"""Seconds that a worker which fails leaves to the first, which writes to the terminal."""
+
 SHARED_STORE = "TORCHELASTIC_USE_AGENT_STORE"
 """Whether all restarts share one store, where the addresses of killed workers stay
 (https://github.com/pytorch/pytorch/issues/135712)."""
@@ -118,13 +121,17 @@ def connect(processes: int) -> Iterator[Workers]:
     try:
         distributed.init_process_group()
         yield workers
-    except RuntimeError as error:
+    except Exception as error:
         # gloo has no class of its own
-        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
-            raise
-        # below the progress bar
-        tqdm.write("lost the connection to another worker", file=sys.stderr)
-        sys.exit(LOST)
+        is_gloo = isinstance(error, RuntimeError) and "gloo" in str(error)
+        if is_gloo or isinstance(error, distributed.DistError):
+            # below the progress bar
+            tqdm.write("lost the connection to another worker", file=sys.stderr)
+            sys.exit(LOST)
+        if not workers.is_first:
+            # what fails in all of them is reported once: the launcher ends this one meanwhile
+            time.sleep(LATER)
+        raise
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
