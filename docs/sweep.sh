@@ -37,12 +37,18 @@ if [[ -n $(git ls-remote origin "$reference") ]]; then
 fi
 
 clone=$(mktemp -d "${TMPDIR:-/tmp}/$experiment-XXXXXX")
-trap 'if [[ $? -eq 0 ]]; then rm -rf "$clone"; else echo "its clone is left in $clone" >&2; fi' EXIT
+trap 'rm -rf "$clone"' EXIT
 git clone --quiet --no-checkout "$origin" "$clone"
 cd "$clone"
 git checkout --quiet --detach "$commit" || fail "origin has no commit $commit: push it first"
 dvc config core.remote > /dev/null || fail "commit a default remote: dvc remote add --default"
 
+export MLFLOW_HTTP_REQUEST_MAX_RETRIES=${MLFLOW_HTTP_REQUEST_MAX_RETRIES:-1}
+mlflow experiments search > /dev/null 2>&1 ||
+  fail "the MLflow server is away, or needs MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+trap 'echo "its clone is left in $clone" >&2' EXIT
 # each param with a -S before it; outputs that a remote has are not made again
 dvc exp run --pull --name "$experiment" "${params[@]/#/-S}"
 dvc exp push origin "$experiment"
+trap 'rm -rf "$clone"' EXIT

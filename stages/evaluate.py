@@ -33,12 +33,12 @@ def main() -> None:
     names = checkpoint.header.dataset.classes
     predictions = predictions_from(logits.numpy(), test.labels, names, origins)
     areas, settings = roc_auc(logits.numpy(), test.labels), Settings(evaluate.bins, evaluate.top_k)
-    metrics = measure(predictions, evaluate.confidence, settings, areas)
+    metrics = rounded(measure(predictions, evaluate.confidence, settings, areas))
     classes = measure_classes(predictions, evaluate.confidence, evaluate.top_k, areas)
 
     write_predictions(layout.PREDICTIONS, predictions)
     write_class_metrics(layout.CLASS_METRICS, classes)
-    write_json(layout.TEST_METRICS, rounded(metrics))
+    write_json(layout.TEST_METRICS, metrics)
     # names the test set in Git: metrics over other images are not compared as if over the same
     write_json(layout.DATASET_SUMMARY, summarize(load_info(layout.PREPARED)).model_dump())
     hardware = describe_hardware(checkpoint.classifier.device, logits.dtype)

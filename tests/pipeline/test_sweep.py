@@ -88,11 +88,14 @@ def test_a_task_that_lacks_something_is_refused_before_it_trains(
     assert project.refused(*SWEEP, *arguments).startswith(sentence)
 
 
-def test_a_commit_that_was_not_pushed_is_refused_before_it_trains(
+def test_what_would_fail_after_the_training_is_refused_before_it(
     project: Project, tmp_path: Path
 ) -> None:
     with_origin(project, tmp_path)
-    unpushed = project.commit("unpushed")
     project.env |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "TMPDIR": str(tmp_path)}
     sentence = project.refused(*SWEEP, "HEAD", "sweep.txt", "1")
+    assert sentence.startswith("the MLflow server is away, or needs MLFLOW_TRACKING_USERNAME")
+    unpushed = project.commit("unpushed")
+    sentence = project.refused(*SWEEP, "HEAD", "sweep.txt", "1")
     assert sentence == f"origin has no commit {unpushed}: push it first"
+    assert not [*tmp_path.glob("lr-*")]

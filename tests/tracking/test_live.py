@@ -211,7 +211,7 @@ def test_training_never_waits_for_mlflow(
     assert not answer.is_set(), "neither does the end of training"
     answer.set()
     logging.close()
-    assert capfd.readouterr().err.count("warning: ") == 1
+    assert capfd.readouterr().err == "", "the track stage will tell"
 
 
 @pytest.mark.parametrize(("fails", "warnings"), [(False, 0), (True, 1)])

@@ -52,7 +52,7 @@ def check(path: str, folder: Path) -> bool:
     for finding in findings:
         print("\n".join(map(printable, describe(finding))))
     if not findings:
-        print("nothing was found")
+        print("nothing else was found" if source.notes else "nothing was found")
     table, picture = folder / "findings.csv", folder / "dataset.png"
     write_findings(table, findings)
     draw_dataset(images, picture)

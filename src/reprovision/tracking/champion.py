@@ -34,7 +34,7 @@ from reprovision.results.statistics import paired_difference
 from reprovision.sources import open_source
 from reprovision.tracking.models import fetch_model, require_loadable
 from reprovision.tracking.runs import to_run
-from reprovision.tracking.store import Store, open_store, translate_errors
+from reprovision.tracking.store import TRY_AGAIN, Store, open_store, translate_errors
 
 CHAMPION = "champion"
 FORMER_TAG = "reprovision.former_champions"
@@ -75,7 +75,7 @@ def promote(params: Params, version: str | None = None, force: str | None = None
             MLflow can't be used.
     """
     name = params.registered_model
-    with open_store(params.track.experiment, CHAMPION) as store:
+    with open_store(params.track.experiment, CHAMPION, TRY_AGAIN) as store:
         challenger = _find_challenger(store, params, version)
         require_loadable(challenger)
 
@@ -139,7 +139,7 @@ def rollback(params: Params, version: str | None = None) -> str:
         UserError: no former champion is known, or MLflow can't be used.
     """
     name = params.registered_model
-    with open_store(params.track.experiment, CHAMPION) as store:
+    with open_store(params.track.experiment, CHAMPION, TRY_AGAIN) as store:
         champion = _find_champion(store.client, name)
         if champion is None:
             raise UserError(f"model {name} has no champion: see `uv run reprovision promote`")

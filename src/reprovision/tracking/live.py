@@ -60,12 +60,15 @@ class LiveLogging(Callback):
             return
         self._queue.put(status)
         self._thread.join(CLOSE_TIMEOUT)
-        # after a training that succeeded, the track stage logs what is missing
-        if status and self._thread.is_alive() and self._has_run:
+        if not self._thread.is_alive():
+            return
+        if status and self._has_run:
             self._warn(
                 f"MLflow did not answer within {CLOSE_TIMEOUT:g} s: its run stays open until "
                 "`uv run dvc repro` completes it"
             )
+        # what else happens in the thread is no matter: the track stage logs what is missing
+        self._warned = True
 
     def __enter__(self) -> Self:
         return self

@@ -32,7 +32,7 @@ from reprovision.data.dataset import load_info, load_split
 from reprovision.images.preprocessing import to_pillow
 from reprovision.results.layout import ONNX_MODEL, PREPARED, PREPROCESSING
 from reprovision.tracking.descriptions import describe, version_tags
-from reprovision.tracking.store import open_store, translate_errors
+from reprovision.tracking.store import TRY_AGAIN, open_store
 
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pillow")
 """Of `image_classifier.py` and preprocessing.py."""
@@ -183,7 +183,7 @@ def download_model(params: Params, uri: str) -> Path:
     Raises:
         UserError: MLflow can't be used, or has no such model.
     """
-    with open_store(params.track.experiment), translate_errors("try again"):
+    with open_store(params.track.experiment, then=TRY_AGAIN):
         return fetch_model(uri)
 
 

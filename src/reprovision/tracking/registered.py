@@ -8,7 +8,7 @@ from reprovision.core.params import Params
 from reprovision.service.models import Loaded
 from reprovision.serving.predictor import Predictor
 from reprovision.tracking.models import fetch_model
-from reprovision.tracking.store import open_store, translate_errors
+from reprovision.tracking.store import TRY_AGAIN, open_store
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RegisteredModels:
         if not has_alias:
             return self.uri.rpartition("/")[2]
         experiment = self.params.track.experiment
-        with open_store(experiment, "serve") as store, translate_errors("try again"):
+        with open_store(experiment, "serve", TRY_AGAIN) as store:
             return str(store.client.get_model_version_by_alias(self.name, alias).version)
 
     def load(self, version: str) -> Loaded:
@@ -49,7 +49,7 @@ class RegisteredModels:
         uri = f"models:/{self.name}/{version}" if "@" in self.uri else self.uri
         with TemporaryDirectory() as folder:
             experiment = self.params.track.experiment
-            with open_store(experiment, "serve"), translate_errors("try again"):
+            with open_store(experiment, "serve", TRY_AGAIN):
                 found = fetch_model(uri, folder)
             try:
                 return Loaded(self.name, version, Predictor(found))

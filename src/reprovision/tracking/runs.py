@@ -18,6 +18,7 @@ from reprovision.tracking.store import (
     CODE_TAG,
     EXPERIMENT_TAG,
     TEST_SET_TAG,
+    TRY_AGAIN,
     Store,
     open_store,
     translate_errors,
@@ -37,7 +38,7 @@ def finished_runs(experiment: str) -> list[Run]:
     Raises:
         UserError: MLflow can't be used.
     """
-    with open_store(experiment) as store:
+    with open_store(experiment, then=TRY_AGAIN) as store:
         uri = tracking_uri()
         if is_database(uri):
             tags = (EXPERIMENT_TAG, CODE_TAG, TEST_SET_TAG)
@@ -112,7 +113,7 @@ def artifact_folder(path: Path) -> str | None:
 
 def _read(client: MlflowClient, run_id: str, path: Path) -> bytes | None:
     artifact = str(Path(artifact_folder(path) or "", path.name))
-    with translate_errors(), TemporaryDirectory() as folder:
+    with translate_errors(TRY_AGAIN), TemporaryDirectory() as folder:
         files = client.list_artifacts(run_id, artifact_folder(path))
         if artifact not in {file.path for file in files}:
             return None

@@ -35,6 +35,10 @@ from reprovision.tracking.address import is_database, set_credentials, sqlite_ur
 
 LOCK_SECONDS = 120
 
+LOG_AGAIN = "run `uv run dvc repro` or `uv run reprovision sync`; all results are kept"
+TRY_AGAIN = "try again"
+"""What to do when MLflow can be used again: after runs were to be logged, or only read."""
+
 KEY_TAG = "reprovision.key"
 CHECKPOINT_TAG = "reprovision.checkpoint"
 CODE_TAG = "reprovision.code"
@@ -112,13 +116,14 @@ class Store:
 
 
 @contextmanager
-def open_store(experiment: str, purpose: str = "all") -> Iterator[Store]:
+def open_store(experiment: str, purpose: str = "all", then: str = LOG_AGAIN) -> Iterator[Store]:
     """Opens the tracking store, creating store and experiment where they are missing.
 
     Args:
         purpose: a run's key, or what else two processes must not do at once. The block holds a
             lock of the main workspace for it; with SQLite one for all purposes, because only one
             process can write there.
+        then: what to do when the store can be used again.
 
     Raises:
         UserError: the store can't be used, within a bounded time.
@@ -128,7 +133,7 @@ def open_store(experiment: str, purpose: str = "all") -> Iterator[Store]:
     lock = state_folder() / ("mlflow.lock" if is_sqlite else f"mlflow-{purpose}.lock")
     lock.parent.mkdir(exist_ok=True)
     try:
-        with FileLock(lock, LOCK_SECONDS), translate_errors():
+        with FileLock(lock, LOCK_SECONDS), translate_errors(then):
             if is_sqlite:
                 _create_if_missing(Path(make_url(uri).database or ""))
             elif is_database(uri):
@@ -163,9 +168,6 @@ def ui_address(experiment_id: str) -> str:
     is_default = uri == sqlite_uri(mlflow_store())
     options = "" if is_default else f" --backend-store-uri {shlex.quote(uri)}"
     return f"uv run mlflow ui{options}, then {urljoin('http://127.0.0.1:5000/', page)}"
-
-
-LOG_AGAIN = "run `uv run dvc repro` or `uv run reprovision sync`; all results are kept"
 
 
 @contextmanager

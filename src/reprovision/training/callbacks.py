@@ -20,6 +20,9 @@ WIDTH = 8
 class Callback:
     """Called by the training loop; must not change the state."""
 
+    def on_epoch_begin(self) -> None:
+        """Called before the first step of each epoch."""
+
     def on_batch_end(self, epoch: int, metrics: RunningMetrics) -> None:
         """Called after each step; `epoch` counts from 1."""
 
@@ -66,6 +69,9 @@ class Progress(Callback):
         self.refreshed = self.epoch_start = time.monotonic()
         self._has_header = False
 
+    def on_epoch_begin(self) -> None:
+        self.epoch_start = time.monotonic()
+
     def on_batch_end(self, epoch: int, metrics: RunningMetrics) -> None:
         now = time.monotonic()
         if self.bar.disable or now - self.refreshed < REFRESH:
@@ -80,7 +86,6 @@ class Progress(Callback):
     def on_epoch_end(self, state: TrainingState) -> None:
         epoch = state.history[-1]
         seconds = time.monotonic() - self.epoch_start
-        self.epoch_start += seconds
         left = (self.epochs - epoch.epoch) * seconds
         self.bar.update(epoch.epoch * self.images - self.bar.n)
         columns = self._columns(epoch, self.images / seconds, left)

@@ -135,6 +135,8 @@ def _train_phase(
     for epoch in range(len(state.history), phase.end):
         if has_stalled(state.history, params.train.patience, phases(params.train)[-1].start):
             return
+        for callback in callbacks:
+            callback.on_epoch_begin()
         with _translate_errors():
             metrics = _train_epoch(
                 state, batches, loss_function, params, phase, epoch, callbacks, workers
