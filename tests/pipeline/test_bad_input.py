@@ -151,7 +151,7 @@ def test_ctrl_c_ends_a_stage_without_a_stack_trace(reproduced: Project) -> None:
     reproduced.set_params(**{"train.epochs": 100_000})
     stage = reproduced.start(*reproduced.stage("train"))
     assert stage.stdout is not None
-    while " 2/100000:" not in stage.stdout.readline():
+    while " 2/100000 " not in stage.stdout.readline():
         assert stage.poll() is None
     stage.send_signal(signal.SIGINT)
     output = stage.stdout.read()

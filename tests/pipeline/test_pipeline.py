@@ -50,6 +50,7 @@ def test_the_program_prints_nothing_but_its_own_lines(reproduced_template: Proje
     own = (
         "digits: ",
         "cnn, ",
+        "           train loss  accuracy  val loss  val accuracy  ",
         "epoch ",
         "kept epoch ",
         "test accuracy ",
