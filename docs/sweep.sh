@@ -48,7 +48,7 @@ mlflow experiments search > /dev/null 2>&1 ||
   fail "the MLflow server is away, or needs MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 trap 'echo "its clone is left in $clone" >&2' EXIT
-# each param with a -S before it; outputs that a remote has are not made again
+# each param with a -S before it; outputs that the remote has are pulled, not computed
 dvc exp run --pull --name "$experiment" "${params[@]/#/-S}"
 dvc exp push origin "$experiment"
 trap 'rm -rf "$clone"' EXIT

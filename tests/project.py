@@ -217,9 +217,13 @@ class Project:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def clone(self, root: Path) -> "Project":
-        """What a colleague gets: the last commit, without caches and results outside Git."""
-        self.git("clone", "--quiet", str(self.root), str(root))
+    def clone(self, root: Path, origin: Path | None = None) -> "Project":
+        """What a colleague gets: the last commit, without caches and results outside Git.
+
+        Args:
+            origin: the repository to clone, by default that of the project.
+        """
+        self.git("clone", "--quiet", str(origin or self.root), str(root))
         clone = Project(root, self.env)
         clone.introduce_author()
         return clone

@@ -55,9 +55,7 @@ def test_experiments_of_several_machines_arrive_once_and_a_colleague_gets_the_sa
     }
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
-    colleague = Project(tmp_path / "colleague", reproduced.env)
-    reproduced.git("clone", "--quiet", str(origin), str(colleague.root))
-    colleague.introduce_author()
+    colleague = reproduced.clone(tmp_path / "colleague", origin)
     assert "lr-2" in colleague.exp("list", "origin").stdout
     colleague.exp("pull", "--no-cache", "origin")
     board = colleague.run("reprovision", "leaderboard").stdout
