@@ -15,13 +15,10 @@ See `project.py` for what a project can do: `run`, `repro`, `exp`, `refused`, `r
 
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +35,9 @@ from reprovision.core.numerics import set_numerics
 set_numerics("portable")
 
 import project as projects  # noqa: E402
+import servers  # noqa: E402
 from project import ROOT, STRIPPED, Project, tiny_params  # noqa: E402
+from servers import free_port  # noqa: E402
 
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
@@ -220,67 +219,16 @@ def mlflow_server(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start
     `mlflow_server(folder, port)` starts it on a store of its own in a folder, at a known port, e.g.
     to bring a killed one back. All are killed after the test.
     """
-    servers: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
 
-    def start(folder: Path | None = None, port: int | None = None) -> str:
-        folder = folder or tmp_path / f"server-{len(servers)}"
-        folder.mkdir(exist_ok=True)
-        port = port or free_port()
-        servers.append(start_server(folder, port, environment))
-        return f"http://127.0.0.1:{port}"
+        def start(folder: Path | None = None, port: int | None = None) -> str:
+            folder = folder or Path(tempfile.mkdtemp(prefix="server-", dir=tmp_path))
+            folder.mkdir(exist_ok=True)
+            port = port or free_port()
+            stack.enter_context(servers.mlflow_on_sqlite(folder, port, environment))
+            return f"http://127.0.0.1:{port}"
 
-    yield start
-    for server in servers:
-        kill_group(server)
-
-
-def start_server(
-    folder: Path, port: int, environment: Mapping[str, str]
-) -> "subprocess.Popen[bytes]":
-    """Starts a tracking server on the store in a folder; returns it when it answers."""
-    command = ["mlflow", "server", "--workers", "1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    wait_for(f"http://127.0.0.1:{port}", server)
-    return server
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for(
-    address: str, server: "subprocess.Popen[bytes]", seconds: float = 60, path: str = "/health"
-) -> None:
-    """Returns when a server answers; fails the test where it doesn't."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}{path}", timeout=5).close()
-            return
-        except OSError:
-            assert server.poll() is None, "the server has ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.2)
-
-
-def kill_group(process: "subprocess.Popen[Any]") -> None:
-    """Kills a process that leads a group, with all of the group."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        yield start
 
 
 @pytest.fixture(scope="session")

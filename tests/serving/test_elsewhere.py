@@ -13,9 +13,9 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
-from conftest import free_port
 from PIL import Image
 from project import ROOT, Project
+from servers import free_port
 
 DOCS = ROOT / "docs/serving.md"
 DOCKERFILE = ROOT / "Dockerfile"

@@ -20,8 +20,8 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from conftest import free_port, kill_group, wait_for
 from project import Project
+from servers import free_port, running_server
 
 PASSWORDS = {user: token_hex(12) for user in ("admin", "ada", "bob")}
 """Of the accounts in MLflow. Secrets are new in each run: these lines are part of each project."""
@@ -121,7 +121,7 @@ def team_services(folder: Path, environment: Mapping[str, str], *options: str) -
     programs = postgresql_programs()
     with ExitStack() as stack:
         database = stack.enter_context(postgresql(programs))
-        s3 = stack.enter_context(s3_server(environment))
+        s3 = stack.enter_context(s3_server(folder, environment))
         server = f"127.0.0.1:{free_port()}"
         team = Team(server, database, s3, programs)
         stack.enter_context(mlflow_with_accounts(team, folder, environment, options or PROXY))
@@ -182,24 +182,14 @@ def ordinary_user() -> pwd.struct_passwd:
 
 
 @contextmanager
-def s3_server(environment: Mapping[str, str]) -> Iterator[str]:
+def s3_server(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Starts moto's S3 server with the bucket `team`; yields its address."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address, server, path="/moto-api/data.json")
+    with running_server(command, address, folder, environment, health="/moto-api/data.json"):
         s3_resource(address).create_bucket(Bucket="team")
         yield address
-    finally:
-        kill_group(server)
 
 
 @contextmanager
@@ -213,7 +203,8 @@ def mlflow_with_accounts(
     command = ["mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
     command += ["--port", team.server.partition(":")[2], *options]
     command += ["--backend-store-uri", team.new_database("mlflow")]
-    variables = {
+    environment = {
+        **environment,
         **S3_KEYS,
         "AWS_DEFAULT_REGION": REGION,
         "MLFLOW_S3_ENDPOINT_URL": team.s3,
@@ -222,17 +213,5 @@ def mlflow_with_accounts(
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "any",
         "PGPASSWORD": DATABASE_PASSWORD,
     }
-    with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**environment, **variables},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_for(f"http://{team.server}", server, seconds=180)
+    with running_server(command, f"http://{team.server}", folder, environment, seconds=180):
         yield
-    finally:
-        kill_group(server)

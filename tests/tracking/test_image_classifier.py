@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import project as projects
 import pytest
-from conftest import free_port, kill_group, wait_for
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from PIL import Image
 from project import ROOT, Project
+from servers import free_port, running_server
 
 from reprovision.core.params import load_params
 from reprovision.data.dataset import load_split
@@ -253,26 +253,20 @@ def served(
     folder = tmp_path_factory.mktemp("served")
     project = projects.copy(reproduced_template, folder / "project")
     project.mlflow().set_registered_model_alias("digits", "champion", "1")
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
     command = ["mlflow", "models", "serve", "-m", "models:/digits@champion"]
-    server = subprocess.Popen(
-        [*command, "--env-manager", "local", "--port", address.partition(":")[2]],
-        cwd=folder,
-        env=without_project | {"MLFLOW_TRACKING_URI": project.store},
-        start_new_session=True,
-    )
-    try:
-        wait_for(f"http://{address}", server)
+    command += ["--env-manager", "local", "--port", str(port)]
+    environment = without_project | {"MLFLOW_TRACKING_URI": project.store}
+    with running_server(command, address, folder, environment):
         yield address
-    finally:
-        kill_group(server)
 
 
 def ask(address: str, inputs: Any) -> Any:
     """What a server answers to images."""
     content = json.dumps({"inputs": inputs}).encode()
     request = urllib.request.Request(
-        f"http://{address}/invocations", content, {"Content-Type": "application/json"}
+        f"{address}/invocations", content, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)["predictions"]

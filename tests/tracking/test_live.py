@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from conftest import free_port
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from project import ROOT, tiny_params
+from servers import free_port
 
 from reprovision.core.errors import UserError
 from reprovision.data.dataset import load_info, load_split

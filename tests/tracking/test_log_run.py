@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import StartServer, free_port
+from conftest import StartServer
 from mlflow.entities import Run
 from project import Project
+from servers import free_port
 
 from reprovision.core.files import digest_of_file
 from reprovision.core.params import load_params

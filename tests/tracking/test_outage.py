@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeProject, StartServer, free_port, kill_group, start_server
+from conftest import MakeProject, StartServer
 from project import Project
+from servers import free_port, mlflow_on_sqlite
 
 SLOW_TRAINING = {"train.epochs": 400, "train.batch_size": 5}
 """Long enough to be logged live."""
@@ -128,36 +129,32 @@ def test_a_server_that_dies_during_training_loses_nothing(
     end: signal.Signals, make_project: MakeProject, tmp_path: Path
 ) -> None:
     project = make_project(**SLOW_TRAINING)
-    environment, port = dict(project.env), free_port()
-    server = start_server(tmp_path, port, environment)
-    project.env["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
-    running = project.start("dvc", "repro")
-    while not live_epochs(project):
-        assert running.poll() is None, "training ended before it was logged"
-        time.sleep(0.2)
-    os.killpg(server.pid, end)
+    store = tmp_path, free_port(), dict(project.env)
+    with mlflow_on_sqlite(*store) as process:
+        project.env["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{store[1]}"
+        running = project.start("dvc", "repro")
+        while not live_epochs(project):
+            assert running.poll() is None, "training ended before it was logged"
+            time.sleep(0.2)
+        os.killpg(process.pid, end)
 
-    shown, _ = running.communicate(timeout=300)
-    assert running.returncode != 0, shown
-    assert shown.count("warning: MLflow") == 1, shown
-    assert shown.count("error: MLflow at") == 1, shown
-    assert "Traceback" not in shown
-    # training and the next stages continued without the server
-    outputs = project.outputs()
-    assert "models/exported/model.onnx" in outputs
-    assert "results/track.json" not in outputs
+        shown, _ = running.communicate(timeout=300)
+        assert running.returncode != 0, shown
+        assert shown.count("warning: MLflow") == 1, shown
+        assert shown.count("error: MLflow at") == 1, shown
+        assert "Traceback" not in shown
+        # training and the next stages continued without the server
+        outputs = project.outputs()
+        assert "models/exported/model.onnx" in outputs
+        assert "results/track.json" not in outputs
 
-    kill_group(server)
-    again = start_server(tmp_path, port, environment)
-    try:
+    with mlflow_on_sqlite(*store):
         project.repro()
         (run,) = project.runs()
         for name in ("train_loss", "val_loss"):
             assert [step for step, _ in project.metric(run, name)] == [*range(1, 401)]
         assert run.info.status == "FINISHED"
         assert versions(project) == 1
-    finally:
-        kill_group(again)
 
 
 @pytest.mark.slow

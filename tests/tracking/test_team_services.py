@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeProject, free_port, kill_group, wait_for
+from conftest import MakeProject
 from mlflow.entities import Run
 from PIL import Image
 from project import Project
+from servers import free_port, kill_group, wait_for
 from team import DATABASE_PASSWORD, PASSWORDS, S3_KEYS, SECRETS, Team, team_services
 
 pytestmark = pytest.mark.slow
