@@ -16,7 +16,6 @@ from torch import distributed
 from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from tqdm import tqdm
 
 from reprovision.core.errors import UserError
 from reprovision.models.workers import SINGLE, Workers
@@ -24,11 +23,12 @@ from reprovision.models.workers import SINGLE, Workers
 RESTARTS = 3
 """How often killed workers are started again."""
 
-LOST = 75
-"""Exit status of a worker that lost the connection to another: EX_TEMPFAIL of sysexits.h."""
+LATER = 10.0
+"""Seconds that a worker with an error leaves to the launcher, which ends it where another one was
+killed or has reported the error."""
 
-LATER = 5.0
-"""Seconds that a worker which fails leaves to the first, which writes to the terminal."""
+LAUNCHER = "REPROVISION_LAUNCHER"
+"""Process id of what starts the workers, for them."""
 
 SHARED_STORE = "TORCHELASTIC_USE_AGENT_STORE"
 """Whether all restarts share one store, where the addresses of killed workers stay
@@ -55,22 +55,23 @@ def launch(processes: int, *arguments: str) -> None:
     """
     # torch's warnings repeat what is reported here
     logging.disable(logging.ERROR)
-    with TemporaryDirectory() as logs:
-        for _ in range(1 + RESTARTS):
+    os.environ[LAUNCHER] = str(os.getpid())
+    for attempt in range(1 + RESTARTS):
+        if attempt:
+            print("a worker was killed: all of them start again", file=sys.stderr)
+        with TemporaryDirectory() as logs:
             try:
                 elastic_launch(_config(processes, logs), sys.executable)(*arguments)
                 return
             except SignalException as error:
                 sys.exit(128 + error.sigval)
             except ChildFailedError as error:
-                status = {one.local_rank: one.exitcode for one in error.failures.values()}
-            failed = [rank for rank in sorted(status) if status[rank] > 0 and status[rank] != LOST]
+                failed = [one.local_rank for one in error.failures.values() if one.exitcode > 0]
             if failed:
                 # the first writes to the terminal itself
-                for log in Path(logs).rglob(f"{failed[0]}/stderr.log"):
+                for log in Path(logs).rglob(f"{min(failed)}/stderr.log"):
                     print(log.read_text("utf-8", "replace"), end="", file=sys.stderr)
                 sys.exit(1)
-            print("a worker was killed: all of them start again", file=sys.stderr)
     raise UserError(
         f"workers were killed {1 + RESTARTS} times: use a lower train.processes, or a smaller "
         "train.batch_size or model, if the memory ran out"
@@ -97,13 +98,14 @@ def connect(processes: int) -> Iterator[Workers]:
 
     Raises:
         UserError: torchrun started another number of workers than `train.processes`, or would
-            restart them with the addresses of those that were killed.
-        SystemExit: the connection to another worker was lost.
+            restart them with the addresses of those that were killed; or the connection to another
+            worker was lost.
     """
     if not is_worker():
         yield SINGLE
         return
-    threading.Thread(target=_end_with_launcher, args=[os.getppid()], daemon=True).start()
+    launcher = int(os.environ.get(LAUNCHER, os.getppid()))
+    threading.Thread(target=_end_with_launcher, args=[launcher], daemon=True).start()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     workers = Workers(*(int(os.environ[name]) for name in names))
     if workers.count != processes:
@@ -124,13 +126,14 @@ def connect(processes: int) -> Iterator[Workers]:
     except Exception as error:
         # gloo has no class of its own
         is_gloo = isinstance(error, RuntimeError) and "gloo" in str(error)
-        if is_gloo or isinstance(error, distributed.DistError):
-            # below the progress bar
-            tqdm.write("lost the connection to another worker", file=sys.stderr)
-            sys.exit(LOST)
-        if not workers.is_first:
-            # what fails in all of them is reported once: the launcher ends this one meanwhile
-            time.sleep(LATER)
+        is_lost = is_gloo or isinstance(error, distributed.DistError)
+        # a lost connection is an effect of what another one reports, and the first reports first
+        time.sleep(LATER * (is_lost + (not workers.is_first)))
+        if is_lost:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"the workers can't reach each other ({reason}): see docs/distributed.md"
+            ) from error
         raise
     finally:
         if distributed.is_initialized():
@@ -141,4 +144,4 @@ def _end_with_launcher(launcher: int) -> None:
     """Ends this process where its launcher was killed: nobody would wait for its outputs."""
     while os.getppid() == launcher:
         time.sleep(WATCH)
-    os._exit(LOST)
+    os._exit(1)
