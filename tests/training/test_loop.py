@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -188,10 +189,13 @@ def test_a_stopped_training_is_over_for_its_callbacks_and_when_it_is_resumed(
     assert ended == [len(state.history)] * 2
 
 
-def test_patience_without_validation_images_is_refused(prepared: Path) -> None:
-    params = tiny_params(**{"train.patience": 2, "train.keep": "last"})
+@pytest.mark.parametrize("needing", [{"train.patience": 2, "train.keep": "last"}, {}])
+def test_the_best_epoch_without_validation_images_is_refused(
+    prepared: Path, needing: dict[str, Any]
+) -> None:
+    params = tiny_params(**needing)
     train, val = load_split(prepared, "train"), load_split(prepared, "val")
-    with pytest.raises(UserError, match=r"train\.patience needs validation images"):
+    with pytest.raises(UserError, match="have no validation images"):
         loop.train(
             loop.start(params, load_info(prepared)),
             train,

@@ -89,12 +89,12 @@ def train(
     Raises:
         UserError: the loss is not finite, batch normalization gets a batch of one image, the
             network has an operation that is not deterministic on the device, there are no
-            validation images to wait for a better accuracy on, or too few images for the workers.
+            validation images to find the best epoch by, or too few images for the workers.
     """
-    if params.train.patience and not len(val):
+    if not len(val) and (params.train.keep == "best" or params.train.patience):
         raise UserError(
-            "train.patience needs validation images, and the data have none: set "
-            "train.patience=null, or add images"
+            "the data have no validation images, which train.keep=best and train.patience need: "
+            "set train.keep=last and train.patience=null, or add images"
         )
     if workers.count > 1 and len(train) < 2 * workers.count:
         raise UserError(
