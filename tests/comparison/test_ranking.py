@@ -208,7 +208,7 @@ def test_single_runs_are_not_judged_and_do_not_hide_the_best_of_several_seeds() 
 def test_groups_without_any_spread_are_not_judged() -> None:
     assert welch([0.9, 0.9], [[0.8, 0.8], [0.8]]) == [None, None]
     board = only_board(seeds(0.9, 0.9, train_lr=1) + seeds(0.8, 0.8, train_lr=2))
-    assert standings(board) == [Standing.BEST, Standing.TOO_FEW]
+    assert standings(board) == [Standing.BEST, Standing.NO_SPREAD]
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
@@ -243,6 +243,11 @@ def test_runs_that_lack_a_metric_are_left_out() -> None:
             [("a", 0.95), ("b", 0.90, 0.91, 0.92), ("c", 0.90, 0.905, 0.92), ("d", 0.5, 0.5, 0.4)],
             "No clear winner: #2 is the best of several seeds, but is not shown to be better than "
             "1 of 3 others and can't be compared with 1 of 3 others, of one seed each.",
+        ),
+        (
+            [("a", 0.9, 0.9), ("b", 0.8, 0.8)],
+            "No clear winner: #1 is the best of several seeds, but can't be compared with the "
+            "other, because all seeds give the same.",
         ),
     ],
 )

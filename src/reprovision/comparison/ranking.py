@@ -29,6 +29,7 @@ class Standing(enum.Enum):
     WORSE = "worse"
     UNCLEAR = "no evidence"
     TOO_FEW = "needs more seeds"
+    NO_SPREAD = "no spread"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Place:
 
     Attributes:
         p: of Welch's test against the best, adjusted for the number of groups; None where the test
-            is impossible.
+            is impossible: with a single run, or where no seed changes a result.
     """
 
     group: Group
@@ -226,7 +227,7 @@ def _chosen(run: Run, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _varying(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The relevant params with more than one value, in the order of params.yaml."""
+    """The relevant params with more than one value, in the order that the runs have them in."""
     trees = list({run.settings: run.relevant_params for run in runs}.values())
     keys = dict.fromkeys(key for tree in trees for key in tree)
     firsts = {key: trees[0].get(key) for key in keys}
@@ -246,7 +247,8 @@ def _places(groups: Sequence[Group], metric: str, alpha: float) -> tuple[Place, 
         if i == best and len(group.runs) > 1:
             standing = Standing.BEST
         elif p is None:
-            standing = Standing.TOO_FEW
+            several = min(len(group.runs), len(values[best])) > 1
+            standing = Standing.NO_SPREAD if several else Standing.TOO_FEW
         else:
             standing = Standing.WORSE if p < alpha else Standing.UNCLEAR
         places.append(Place(group, standing, p))

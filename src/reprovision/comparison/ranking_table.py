@@ -221,21 +221,22 @@ def _winner(board: Board) -> str:
     if Standing.BEST not in standings:
         return "No winner yet: each has one seed, and chance may have decided their order."
     best = standings.index(Standing.BEST)
-    unclear, untested = (standings.count(each) for each in (Standing.UNCLEAR, Standing.TOO_FEW))
-    if not unclear and not untested:
+    reasons = {
+        Standing.UNCLEAR: "is not shown to be better than {}",
+        Standing.TOO_FEW: "can't be compared with {}, of one seed each",
+        Standing.NO_SPREAD: "can't be compared with {}, because all seeds give the same",
+    }
+    numbers = {standing: standings.count(standing) for standing in reasons}
+    if not any(numbers.values()):
         return f"Winner: #{best + 1}, better than {'the other' if others == 1 else 'all others'}."
-    if untested == others:
+    if numbers[Standing.TOO_FEW] == others:
         return f"No winner yet: only #{best + 1} has several seeds, which a comparison needs."
-    of_others = f"of {count(others, 'other')}"
-    sentence = f"No clear winner: #{best + 1} is the best of several seeds, but "
-    if unclear:
-        sentence += f"is not shown to be better than {unclear} {of_others}"
-    if untested:
-        sentence += (
-            f"{' and ' if unclear else ''}can't be compared with {untested} {of_others}, of "
-        )
-        sentence += "one seed each"
-    return sentence + "."
+    found = [
+        reason.format("the other" if others == 1 else f"{numbers[standing]} of {others} others")
+        for standing, reason in reasons.items()
+        if numbers[standing]
+    ]
+    return f"No clear winner: #{best + 1} is the best of several seeds, but {' and '.join(found)}."
 
 
 def _legend(boards: Sequence[Board], metric: Metric, confidence: float) -> Iterator[str]:

@@ -57,8 +57,8 @@ class Kept(LenientSection):
 def finished_runs() -> list[Run]:
     """The workspace, all experiments from the newest on, and HEAD, as far as they are finished.
 
-    One whose files are damaged, or not those that its dvc.lock describes, is left out with a
-    warning.
+    Where the workspace holds an experiment, that one counts: its name restores it later. One whose
+    files are damaged, or not those that its dvc.lock describes, is left out with a warning.
 
     Raises:
         UserError: this is not a Git repository.
@@ -71,12 +71,14 @@ def finished_runs() -> list[Run]:
     known |= {r.commit: run for r in opened if r.commit and (run := _read(r))}
     if known.keys() != kept.keys():
         _save(known)
-    workspace = Revision(WORKSPACE, WORKSPACE, None)
     found = [
-        (workspace, _read(workspace)),
         *((Revision(e.name, e.name, e.commit), known.get(e.commit)) for e in experiments),
         (head, _read(head)),
     ]
+    workspace = Revision(WORKSPACE, WORKSPACE, None)
+    own = _read(workspace)
+    if own not in known.values():
+        found.insert(0, (workspace, own))
     return [run.named(revision) for revision, run in found if run]
 
 
