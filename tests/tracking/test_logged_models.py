@@ -63,6 +63,7 @@ def test_a_model_that_is_not_whole_is_logged_again(
     reproduced: Project, damage: Callable[[MlflowClient, LoggedModel], None]
 ) -> None:
     client, broken = reproduced.mlflow(), logged_model(reproduced)
+    metrics = {metric.key: metric.value for metric in broken.metrics}
     damage(client, broken)
     # as it was when the connection was cut
     client.update_run(broken.source_run_id, "RUNNING")
@@ -73,6 +74,8 @@ def test_a_model_that_is_not_whole_is_logged_again(
     assert new.model_id != broken.model_id
     (run,) = reproduced.runs()
     assert run.info.status == "FINISHED"
+    assert {metric.key: metric.value for metric in new.metrics} == metrics
+    assert len(client.get_metric_history(run.info.run_id, "test_accuracy")) == 1
     (version,) = client.search_model_versions(f"name = '{NAME}'")
     assert version.source == f"models:/{new.model_id}"
     exported = reproduced.root / "models/exported/model.onnx"

@@ -31,7 +31,7 @@ class LoggedRun:
     Attributes:
         params: as text, by dotted key.
         metrics: the last value of each.
-        dataset: name and profile of the first one; None where there is none.
+        dataset: name and profile of the one that it was logged with; None where there is none.
     """
 
     run_id: str

@@ -135,7 +135,7 @@ def open_store(experiment: str, purpose: str = "all", then: str = LOG_AGAIN) -> 
     try:
         with FileLock(lock, LOCK_SECONDS), translate_errors(then):
             if is_sqlite:
-                _create_if_missing(Path(make_url(uri).database or ""))
+                _create_if_missing(Path(make_url(uri).database or ""), then)
             elif is_database(uri):
                 _require_connection(uri)
             set_credentials()
@@ -144,8 +144,7 @@ def open_store(experiment: str, purpose: str = "all", then: str = LOG_AGAIN) -> 
             yield Store(client, _find_or_create_experiment(client, experiment, uri))
     except Timeout:
         raise UserError(
-            f"another process has held the MLflow store for {LOCK_SECONDS} s: end it, then run "
-            "`uv run dvc repro` again"
+            f"another process has held the MLflow store for {LOCK_SECONDS} s: end it, then {then}"
         ) from None
 
 
@@ -214,7 +213,7 @@ def _require_connection(uri: str) -> None:
         engine.dispose()
 
 
-def _create_if_missing(path: Path) -> None:
+def _create_if_missing(path: Path, then: str) -> None:
     """Creates an SQLite store, whole or not at all: MLflow can't resume interrupted migrations.
 
     MLflow does so when it first opens the store: in a process of its own, which closes the database
@@ -238,7 +237,7 @@ def _create_if_missing(path: Path) -> None:
         )
         if done.returncode:
             reason = (done.stderr.splitlines() or ["no reason given"])[-1]
-            raise UserError(f"MLflow can't create {path} ({reason}): run `uv run dvc repro` again")
+            raise UserError(f"MLflow can't create {path} ({reason}): mend that, then {then}")
         write_bytes(path, new.read_bytes())
 
 
