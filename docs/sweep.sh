@@ -23,7 +23,8 @@ fail() {
 
 line=${4:-${SLURM_ARRAY_TASK_ID:-}}
 [[ $# -ge 3 && -n $line ]] || fail "usage: docs/sweep.sh NAME COMMIT LIST LINE"
-[[ -n ${MLFLOW_TRACKING_URI:-} ]] || fail "set MLFLOW_TRACKING_URI to the address of the server"
+[[ ${MLFLOW_TRACKING_URI:-} == *://* ]] ||
+  fail "set MLFLOW_TRACKING_URI to the address of the server, like http://mlflow.example.org:5000"
 experiment=$1-$line
 commit=$(git rev-parse --verify "$2^{commit}")
 origin=$(git remote get-url origin)
@@ -42,6 +43,7 @@ git clone --quiet --no-checkout "$origin" "$clone"
 cd "$clone"
 git checkout --quiet --detach "$commit" || fail "origin has no commit $commit: push it first"
 dvc config core.remote > /dev/null || fail "commit a default remote: dvc remote add --default"
+dvc status --cloud > /dev/null || fail "the DVC remote is away, or needs credentials"
 
 export MLFLOW_HTTP_REQUEST_MAX_RETRIES=${MLFLOW_HTTP_REQUEST_MAX_RETRIES:-1}
 mlflow experiments search > /dev/null 2>&1 ||

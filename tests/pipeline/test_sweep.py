@@ -86,14 +86,22 @@ def test_a_task_that_lacks_something_is_refused_before_it_trains(
     assert project.refused(*SWEEP, *arguments).startswith(sentence)
 
 
+@pytest.mark.slow
 def test_what_would_fail_after_the_training_is_refused_before_it(
-    project: Project, tmp_path: Path
+    reproduced: Project, tmp_path: Path
 ) -> None:
-    with_origin(project, tmp_path)
-    project.env |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "TMPDIR": str(tmp_path)}
-    sentence = project.refused(*SWEEP, "HEAD", "sweep.txt", "1")
+    with_origin(reproduced, tmp_path)
+    reproduced.env |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "TMPDIR": str(tmp_path)}
+    sentence = reproduced.refused(*SWEEP, "HEAD", "sweep.txt", "1")
     assert sentence.startswith("the MLflow server is away, or needs MLFLOW_TRACKING_USERNAME")
-    unpushed = project.commit("unpushed")
-    sentence = project.refused(*SWEEP, "HEAD", "sweep.txt", "1")
+    reproduced.run("dvc", "remote", "add", "--force", "--default", "team", "s3://team/dvc")
+    reproduced.commit("remote")
+    reproduced.git("push", "--quiet", "origin", "main")
+    # no machine of Amazon is asked for credentials
+    reproduced.env["AWS_EC2_METADATA_DISABLED"] = "true"
+    sentence = reproduced.refused(*SWEEP, "HEAD", "sweep.txt", "1")
+    assert sentence == "the DVC remote is away, or needs credentials"
+    unpushed = reproduced.commit("unpushed")
+    sentence = reproduced.refused(*SWEEP, "HEAD", "sweep.txt", "1")
     assert sentence == f"origin has no commit {unpushed}: push it first"
     assert not [*tmp_path.glob("lr-*")]
