@@ -31,6 +31,9 @@ FOLDERS = tuple(
 )
 """What begins with one of these is a path of this repository."""
 
+TO_READ = ("sources", "images", "data", "models", "training")
+"""The packages that a newcomer to the code is to read."""
+
 FENCE = re.compile(r"^(```+).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -228,3 +231,13 @@ def test_every_command_is_documented() -> None:
     assert isinstance(main, click.Group)
     shown = {name for page in PAGES for name, _ in COMMAND.findall(code(page.read_text("utf-8")))}
     assert set(main.commands) <= shown
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_code_is_as_long_as_the_page_says(page: str) -> None:
+    text = (ROOT / page).read_text()
+    (found,) = re.findall(r"[\d,]+(?= ?(?:\nlines:|行：))", text)
+    folders = ["stages", *(f"src/reprovision/{name}" for name in TO_READ)]
+    files = (file for folder in folders for file in (ROOT / folder).glob("*.py"))
+    lines = sum(len(file.read_text().splitlines()) for file in files)
+    assert int(found.replace(",", "")) == pytest.approx(lines, rel=0.05)
