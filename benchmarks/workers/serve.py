@@ -89,7 +89,8 @@ async def _ask(port: int, files: list[bytes], clients: int, seconds: float) -> l
             length = int(head.lower().partition(b"content-length:")[2].split()[0])
             await reader.readexactly(length)
             now = time.perf_counter()
-            if now > end:
+            # a busy machine may give no answer in a short time
+            if now > end and times:
                 break
             times.append(now - began)
         writer.close()

@@ -74,7 +74,8 @@ def test_a_model_that_is_not_whole_is_logged_again(
     assert new.model_id != broken.model_id
     (run,) = reproduced.runs()
     assert run.info.status == "FINISHED"
-    assert {metric.key: metric.value for metric in new.metrics} == metrics
+    # MLflow links those of the run to it
+    assert metrics.items() <= {metric.key: metric.value for metric in new.metrics}.items()
     assert len(client.get_metric_history(run.info.run_id, "test_accuracy")) == 1
     (version,) = client.search_model_versions(f"name = '{NAME}'")
     assert version.source == f"models:/{new.model_id}"

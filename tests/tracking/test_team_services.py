@@ -160,6 +160,7 @@ def test_artifacts_that_a_server_leaves_to_its_clients_need_the_keys_of_s3(
         assert {*known["artifacts"]} <= found
 
 
+@pytest.mark.timeout(3600)
 def test_twenty_experiments_from_two_clones_at_once_are_twenty_complete_runs(
     make_project: MakeProject, team: Team, tmp_path: Path
 ) -> None:
@@ -171,7 +172,7 @@ def test_twenty_experiments_from_two_clones_at_once_are_twenty_complete_runs(
             team.join(clone, user)
             clone.exp("run", "--queue", "-S", f"seed={seeds}", "-S", "train.lr=0.02,0.01")
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda clone: clone.run_queue(1, timeout=1600), clones))
+            list(pool.map(lambda clone: clone.run_queue(1, timeout=3000), clones))
     finally:
         clones[1].stop_queue()
     runs = first.runs()

@@ -173,20 +173,12 @@ def _log_results(
     )
     context = InputTag("mlflow.data.context", "training and evaluation")
     client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
-    # the number of images is a fact of the dataset
+    # the number of images is a fact of the dataset; an interrupted track stage has logged some
     metrics = {f"{TEST_PREFIX}{name}": value for name, value in test.items() if name != "images"}
-    # an interrupted track stage has logged them; a model that is logged anew has none, and at the
-    # same time as before they don't count twice in the run
-    logged = client.get_metric_history(run.info.run_id, min(metrics))
-    known = {metric.key for metric in client.get_logged_model(model_id).metrics or []}
+    new = {k: v for k, v in metrics.items() if k not in run.data.metrics}
     # with the model, whose page shows them, and before the epochs: MLflow's comparison page plots
     # the metric that was logged first
-    mlflow.log_metrics(
-        {name: value for name, value in metrics.items() if name not in known},
-        timestamp=logged[0].timestamp if logged else None,
-        model_id=model_id,
-        dataset=dataset,
-    )
+    mlflow.log_metrics(new, model_id=model_id, dataset=dataset)
     for name, value in _export_metrics(checkpoint).items():
         if name not in run.data.metrics:
             client.log_metric(run.info.run_id, name, value)
