@@ -497,6 +497,7 @@ def seconds(repository: Repository, *arguments: str) -> float:
 # ---- in a project in which the pipeline has run
 
 
+@pytest.mark.slow
 def test_a_real_change_is_shown_with_thumbnails_and_curves_in_one_file(
     make_project: MakeProject,
 ) -> None:
@@ -519,7 +520,6 @@ def test_a_real_change_is_shown_with_thumbnails_and_curves_in_one_file(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_an_experiment_is_found_by_its_name(make_project: MakeProject) -> None:
     project = make_project(reproduced=True)
     project.exp("run", "--name", "faster", "-S", "train.lr=0.03")

@@ -58,6 +58,7 @@ def test_every_stage_checks_all_params_before_it_does_anything(
     assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", ".reprovision"}
 
 
+@pytest.mark.slow
 def test_mistyped_experiments_fail_before_any_work_and_lose_nothing(reproduced: Project) -> None:
     before = reproduced.outputs()
     for flag, sentence in [

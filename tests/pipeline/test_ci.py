@@ -72,6 +72,7 @@ def test_what_a_remote_holds_is_pulled_and_not_reproduced(
     assert "left out" not in (clone.root / "report/report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_remote_that_is_closed_to_strangers_only_costs_time(
     make_project: MakeProject, tmp_path: Path
 ) -> None:

@@ -96,7 +96,7 @@ def test_a_stage_that_outlives_its_dvc_does_no_harm(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", some_in_ci(60, 6))
+@pytest.mark.parametrize("seed", some_in_ci(60, 3))
 def test_dvc_repro_can_be_killed_at_any_moment(
     project: Project, reproduced_template: Project, seed: int
 ) -> None:
@@ -109,7 +109,7 @@ def test_dvc_repro_can_be_killed_at_any_moment(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", some_in_ci(10, 2))
+@pytest.mark.parametrize("seed", some_in_ci(10, 1))
 def test_a_temporary_experiment_can_be_killed_at_any_moment(
     reproduced: Project, undisturbed: Project, seed: int
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_temporary_experiment_can_be_killed_at_any_moment(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", some_in_ci(10, 2))
+@pytest.mark.parametrize("seed", some_in_ci(10, 1))
 def test_a_queue_worker_can_be_killed_at_any_moment(
     reproduced: Project, undisturbed: Project, seed: int
 ) -> None:
@@ -170,7 +170,6 @@ def test_a_killed_experiment_in_the_workspace_is_repaired_as_the_readme_describe
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_killed_run_resumes_in_the_same_mlflow_run(make_project: MakeProject) -> None:
     # long enough to be logged live
     project = make_project(**{"train.epochs": 1000, "train.batch_size": 5})

@@ -10,7 +10,6 @@ EXPERIMENTS, WORKERS = 20, 4
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 @pytest.mark.timeout(3600)
 def test_queued_experiments_on_a_cold_store_are_all_there_once(make_project: MakeProject) -> None:
     project = make_project()

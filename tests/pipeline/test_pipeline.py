@@ -94,7 +94,6 @@ def test_a_clone_elsewhere_makes_the_same_bytes_and_its_own_record(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_forced_run_makes_the_same_bytes_and_keeps_one_record(reproduced: Project) -> None:
     before = reproduced.outputs()
     (run,) = reproduced.runs()

@@ -140,7 +140,6 @@ def test_force_overrides_the_test_and_its_reason_is_kept(here: Project) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_the_champion_is_evaluated_anew_on_another_test_set(here: Project) -> None:
     promote("3")
     here.exp("run", "-S", "data.limit=250", "-S", "data.image_size=12", "-S", "train.lr=0.02")
@@ -188,6 +187,7 @@ def test_unknown_versions_are_refused_with_the_known_ones(here: Project) -> None
             promote(unknown)
 
 
+@pytest.mark.slow
 def test_without_any_model_the_error_says_how_to_register_one(project: Project) -> None:
     assert "dvc repro" in project.refused("reprovision", "promote")
 

@@ -306,7 +306,7 @@ def test_the_requests_in_the_docs_get_answers(served: str, tmp_path: Path) -> No
 
     answers = [
         subprocess.run(
-            ["bash", "-c", command.replace("127.0.0.1:5001", served)],
+            ["bash", "-c", command.replace("http://127.0.0.1:5001", served)],
             cwd=tmp_path,
             capture_output=True,
             check=True,

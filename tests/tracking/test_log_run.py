@@ -102,6 +102,7 @@ def test_commit_and_machine_are_tags(reproduced_template: Project, run: Run) -> 
         assert tags[f"environment.{name}"]
 
 
+@pytest.mark.slow
 def test_edited_code_is_tagged(reproduced: Project) -> None:
     module = reproduced.root / "stages" / "track.py"
     module.write_text(module.read_text() + "# edited\n")
@@ -270,7 +271,6 @@ def test_an_mlflow_run_reads_like_the_results_themselves(inside: Project) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_dead_server_loses_nothing_and_a_new_one_is_filled(
     reproduced: Project, mlflow_server: StartServer
 ) -> None:

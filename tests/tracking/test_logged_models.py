@@ -57,7 +57,13 @@ def never_finished(client: MlflowClient, model: LoggedModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [without_files, with_half_a_file, with_a_flipped_bit, never_finished]
+    "damage",
+    [
+        without_files,
+        never_finished,
+        pytest.param(with_half_a_file, marks=pytest.mark.slow),
+        pytest.param(with_a_flipped_bit, marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_that_is_not_whole_is_logged_again(
     reproduced: Project, damage: Callable[[MlflowClient, LoggedModel], None]

@@ -62,6 +62,7 @@ def test_a_server_that_hangs_is_given_up(reproduced: Project, silent_server: str
     assert "start the server" in reproduced.refused(*reproduced.stage("track"))
 
 
+@pytest.mark.slow
 def test_a_store_locked_by_another_process_is_one_sentence(reproduced: Project) -> None:
     with sqlite3.connect(reproduced.root / "mlflow.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -99,6 +100,7 @@ def test_sync_fills_a_new_store_once(reproduced: Project) -> None:
         assert versions(reproduced) == 1
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_half_written_is_not_logged(reproduced: Project) -> None:
     (reproduced.root / "results" / ".history.csv.0a1b2c3d.partial").write_text("epoch")
     reproduced.env["MLFLOW_TRACKING_URI"] = f"sqlite:///{reproduced.root / 'new.db'}"

@@ -69,6 +69,7 @@ def test_a_new_store_keeps_all_artifacts_in_the_main_workspace(root: Path) -> No
     assert not list((root / ".reprovision").glob("new-store-*"))
 
 
+@pytest.mark.slow
 def test_a_store_can_be_killed_while_it_is_created(root: Path) -> None:
     process = start_opening()
     while not list((root / ".reprovision").glob("new-store-*/*")):
@@ -82,6 +83,7 @@ def test_a_store_can_be_killed_while_it_is_created(root: Path) -> None:
     assert not list((root / ".reprovision").glob("new-store-*"))
 
 
+@pytest.mark.slow
 def test_two_processes_can_create_a_store_at_once(root: Path) -> None:
     processes = [start_opening() for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
